@@ -1,0 +1,170 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"minicloud.internal/kit"
+	"minicloud.internal/kit/kittest"
+)
+
+func TestShippedConfig(t *testing.T) {
+	cfg := DefaultConfig()
+	kittest.ConfigFile(t, filepath.Join(configs, "dns-resolver.toml"), &cfg)
+	// What the file states as the default is the default.
+	want := DefaultConfig()
+	want.Common = cfg.Common
+	want.Hints, want.Routes = cfg.Hints, cfg.Routes
+	if got, want := fmt.Sprint(cfg), fmt.Sprint(want); got != want {
+		t.Errorf("got %s, expected %s", got, want)
+	}
+	root, err := cfg.rootServers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(root.servers) != 1 || root.servers[0].name != "a.root.minicloud." || fmt.Sprint(root.servers[0].addrs) != "[192.0.2.53]" {
+		t.Errorf("got %v", root.servers)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	hints := func(text string) func(*Config) {
+		return func(c *Config) {
+			c.Hints = filepath.Join(t.TempDir(), "hints")
+			if err := os.WriteFile(c.Hints, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tests := []struct {
+		name   string
+		change func(*Config)
+		key    string
+		want   string
+	}{
+		{"a network is checked", func(c *Config) { c.Allow = []string{"10.0.0.0/8", "10.0.0.1"} }, "allow[1]", "expected a network"},
+		{"the address of a route is checked", func(c *Config) { c.Routes = map[string]string{"dns-root": "dns-root:53"} }, `routes."dns-root"`, "is no IP address"},
+		{"the target of a route is checked", func(c *Config) { c.Routes = map[string]string{"192.0.2.53": "dns-root"} }, `routes."192.0.2.53"`, "expected host:port"},
+		{"the hints must be there", func(c *Config) { c.Hints = "not-there" }, "hints", "no such file"},
+		{"the hints must be records", hints("a. 60 IN A 300.1.1.1\n"), "hints", "line: 1"},
+		{"the hints must name a server", hints("a. 60 IN A 192.0.2.1\n"), "hints", "no name server of the root with an address"},
+		{"the hints must have its address", hints(". 60 IN NS a.\n"), "hints", "no name server of the root with an address"},
+		{"a timeout is checked", func(c *Config) { c.QueryTimeout = 0 }, "query_timeout", "expected 1ms to 1m0s"},
+		{"the whole takes no less than a part", func(c *Config) { c.ResolveTimeout = c.QueryTimeout - 1 }, "resolve_timeout", "expected 800ms"},
+		{"attempts are checked", func(c *Config) { c.Attempts = 0 }, "attempts", "expected 1 to 10"},
+		{"the budget is checked", func(c *Config) { c.MaxQueries = 0 }, "max_queries", "expected 1"},
+		{"the cache has a size", func(c *Config) { c.CacheEntries = 0 }, "cache_entries", "expected 1"},
+		{"TTLs are checked", func(c *Config) { c.MaxTTL = 0 }, "max_ttl", "expected 1s"},
+		{"negative TTLs are checked", func(c *Config) { c.MaxNegativeTTL = -1 }, "max_negative_ttl", "expected 1s"},
+		{"failures are remembered for 1 s at least", func(c *Config) { c.FailureTTL = 0 }, "failure_ttl", "expected 1s to 5m0s"},
+		{"limits are checked", func(c *Config) { c.MaxTCPConnections = 0 }, "max_tcp_connections", "expected 1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			tt.change(&cfg)
+			var key *kit.KeyError
+			if err := cfg.Validate(); !errors.As(err, &key) || key.Key != tt.key || !strings.Contains(key.Msg, tt.want) {
+				t.Errorf("got %v", err)
+			}
+			if _, err := New(cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err == nil {
+				t.Error("New took it")
+			}
+		})
+	}
+	t.Run("the defaults are valid, and begin at the Internet's root", func(t *testing.T) {
+		cfg := DefaultConfig()
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if root, err := cfg.rootServers(); err != nil || len(root.servers) != 13 {
+			t.Errorf("got %v %v", root, err)
+		}
+	})
+}
+
+// FuzzRespond holds that no client's message makes the resolver fail, and that
+// what it answers is a response to it. No name server can be reached.
+func FuzzRespond(f *testing.F) {
+	cfg := DefaultConfig()
+	cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	r := build(f, cfg)
+	for _, name := range []string{"example.com.", "LOCALHOST.", "x.invalid.", "."} {
+		q := new(dns.Msg)
+		q.SetQuestion(name, dns.TypeA)
+		wire, _ := q.Pack()
+		f.Add(wire)
+		q.SetEdns0(512, true)
+		wire, _ = q.Pack()
+		f.Add(wire)
+	}
+	source := netip.MustParseAddrPort("127.0.0.1:5")
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		out := r.server.Respond(context.Background(), wire, source, "udp")
+		if len(wire) < 12 || wire[2]&0x80 != 0 {
+			if out != nil {
+				t.Fatal("answered what must be dropped")
+			}
+			return
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(out); err != nil {
+			t.Fatalf("the answer is malformed: %v", err)
+		}
+		if len(out) > 1232 || !m.Response || out[0] != wire[0] || out[1] != wire[1] {
+			t.Fatalf("not an answer to it: %d bytes, %v", len(out), m)
+		}
+	})
+}
+
+// FuzzInterpret holds that no name server's message makes the resolver fail, and
+// that it learns nothing but what lies in the server's zone.
+func FuzzInterpret(f *testing.F) {
+	for _, m := range []*dns.Msg{
+		message(f, "aa", "www.example.com. 60 IN CNAME a.com.; a.com. 50 IN A 192.0.2.1"),
+		message(f, "aa nx", "", "com. 900 IN SOA ns.com. h.com. 1 1 1 1 60"),
+		message(f, "", "", "example.com. 900 IN NS ns1.example.com.", "ns1.example.com. 700 IN A 192.0.2.1"),
+	} {
+		wire, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		m := new(dns.Msg)
+		if m.Unpack(wire) != nil {
+			return
+		}
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeCNAME, dns.TypeANY, dns.TypeDS} {
+			resp := interpret(m, "com.", "www.example.com.", qtype)
+			for k := range resp.found {
+				if !dns.IsSubDomain("com.", k.name) {
+					t.Fatalf("learnt of %s", k.name)
+				}
+			}
+			switch resp.outcome {
+			case answered:
+				_, open, _ := follow(func(k key) *entry { return resp.found[k] }, "www.example.com.", qtype)
+				if open == "www.example.com." {
+					t.Fatal("an answer without an answer: it would be asked for again and again")
+				}
+			case referred:
+				if zone := resp.delegation.zone; zone == "com." || !dns.IsSubDomain("com.", zone) || !dns.IsSubDomain(zone, "www.example.com.") {
+					t.Fatalf("a referral to %s", zone)
+				}
+			}
+		}
+	})
+}
