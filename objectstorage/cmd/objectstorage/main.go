@@ -1,0 +1,29 @@
+// Command objectstorage runs the object store.
+package main
+
+import (
+	"context"
+	"os"
+
+	"minicloud.internal/kit"
+	"minicloud.internal/objectstorage"
+)
+
+func main() { os.Exit(kit.Main("objectstorage", run)) }
+
+func run(p *kit.Process) error {
+	cfg := objectstorage.DefaultConfig()
+	if err := p.Configure(&cfg); err != nil {
+		return err
+	}
+	s, err := objectstorage.New(cfg, p.Logger, p.Registry)
+	if err != nil {
+		return err
+	}
+	ln, err := kit.Listen(cfg.Listen)
+	if err != nil {
+		return err
+	}
+	p.Logger.Info("listening", "address", ln.Addr().String())
+	return p.Run(s.Health(), func(ctx context.Context) error { return s.Serve(ctx, ln) })
+}
