@@ -1,0 +1,104 @@
+# minicloud: a whole cloud on one machine. `make help` lists what can be made.
+
+GO   ?= go
+# How `make up` runs the cloud: auto (Docker Compose where an engine answers),
+# docker, or local (one process).
+MODE ?= auto
+
+# What the container tests need where no image can be pulled: no reaper (the
+# tests clean up themselves), and ports on localhost.
+export TESTCONTAINERS_RYUK_DISABLED ?= true
+export TESTCONTAINERS_HOST_OVERRIDE ?= localhost
+
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(if $(shell command -v $${CC:-cc} || command -v gcc),-race,)
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+MODULES     := $(patsubst %/go.mod,%,$(wildcard */go.mod))
+PROGRAMS    := $(filter-out bench/%,$(wildcard */cmd/* services/*/cmd/*))
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+.PHONY: up down status logs follow clean
+up: build ## start the cloud and wait until it answers (MODE=docker or MODE=local forces how)
+	@bin/minicloud up -d -mode $(MODE)
+down: bin/minicloud ## stop the cloud; what it keeps stays
+	@bin/minicloud down
+status: bin/minicloud ## what runs where
+	@bin/minicloud status
+logs: bin/minicloud ## what the services have logged
+	@bin/minicloud logs
+follow: bin/minicloud ## the same, as it happens
+	@bin/minicloud logs -f
+clean: bin/minicloud ## stop the cloud and remove what it keeps, and the binaries
+	@bin/minicloud clean
+	@rm -rf bin
+
+.PHONY: build
+build: check-go ## the binaries, into bin/
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags='-s -w' -o bin/ $(addprefix ./,$(PROGRAMS))
+
+bin/minicloud:
+	@$(MAKE) --no-print-directory build
+
+# The version that go.work asks for; Go 1.21 and newer fetch it by themselves
+# where GOTOOLCHAIN lets them.
+.PHONY: check-go
+check-go:
+	@command -v $(GO) >/dev/null || { \
+	  echo "minicloud: there is no go command; install Go (https://go.dev/dl/), or with Docker alone: docker compose up --build" >&2; exit 1; }
+	@want=$$(sed -n 's/^go //p' go.work); have=$$($(GO) env GOVERSION 2>/dev/null | sed 's/^go//'); \
+	  [ -n "$$have" ] || have=$$(cd / && GOTOOLCHAIN=local $(GO) env GOVERSION | sed 's/^go//'); \
+	  [ "$$(printf '%s\n%s\n' "$$want" "$$have" | sort -V | head -n 1)" = "$$want" ] || { \
+	  echo "minicloud: Go $$have is too old, $$want or newer is needed; install it (https://go.dev/dl/), or with Docker alone: docker compose up --build" >&2; exit 1; }
+
+.PHONY: test
+test: build ## every test, with the race detector; container tests skip without a Docker engine
+	@docker version >/dev/null 2>&1 || echo "SKIPPED: the container tests, since no Docker engine answers"
+	@[ -n "$(RACE)" ] || echo "WITHOUT the race detector, which needs a C compiler"
+	$(GO) test $(RACE) -timeout 20m work
+
+.PHONY: figures
+figures: build ## how fast the whole cloud starts and what it holds; recorded in docs/benchmarks.md
+	$(GO) run ./bench/cmd/figures
+
+.PHONY: verify fix
+verify: ## formatting, vet, lint, tidy modules
+	@out=$$(gofmt -l $(MODULES)); [ -z "$$out" ] || { echo "not formatted (make fix does it):"; echo "$$out"; exit 1; }
+	$(GO) vet work
+	$(GO) run $(STATICCHECK) $(addsuffix /...,$(addprefix ./,$(MODULES)))
+	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) mod tidy -diff) || { echo "$$m/go.mod is not tidy (make fix does it)"; exit 1; }; done
+fix: ## what verify asks for, as far as a machine can do it
+	gofmt -w $(MODULES)
+	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) mod tidy) || exit 1; done
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what is used; needs the network
+	@for m in $(MODULES); do echo "$$m:"; (cd $$m && $(GO) run $(GOVULNCHECK) ./...) || exit 1; done
+
+# Nothing but Docker: the default Dockerfile compiles in a golang image. Where
+# that cannot be pulled, an image made of this machine's own Go and of the
+# modules that the build needs stands in for it.
+STANDIN := minicloud/go-standin
+.PHONY: standin check-dockerfile
+standin: build
+	@cache=$$($(GO) env GOMODCACHE) && d=$$(mktemp -d) && trap 'chmod -R u+w '"$$d"'; rm -rf '"$$d" EXIT && mkdir -p $$d/tmp && \
+	GOMODCACHE=$$d/go/pkg/mod GOPROXY=file://$$cache/cache/download GOSUMDB=off CGO_ENABLED=0 \
+	  $(GO) build -trimpath -buildvcs=false -ldflags='-s -w' -o $$d/tmp/ $(addprefix ./,$(PROGRAMS)) && rm -f $$d/tmp/* && \
+	tar c -C $$d tmp go --transform 's,^src/,usr/local/go/src/,;s,^pkg/,usr/local/go/pkg/,;s,^bin/,usr/local/go/bin/,' \
+	  -C $$($(GO) env GOROOT) bin pkg src go.env VERSION --transform 's,^go.env$$,usr/local/go/go.env,;s,^VERSION$$,usr/local/go/VERSION,' | \
+	docker import -c 'ENV PATH=/usr/local/go/bin GOROOT=/usr/local/go GOPATH=/go HOME=/tmp GOCACHE=/tmp/cache GOPROXY=off GOTOOLCHAIN=local' - $(STANDIN)
+
+check-dockerfile: standin ## the way of `docker compose up --build`, on free ports and with a stand-in for the golang image
+	@COMPOSE=$$(docker compose version >/dev/null 2>&1 && echo "docker compose" || echo docker-compose); \
+	docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0; \
+	export MINICLOUD_GO_IMAGE=$(STANDIN) COMPOSE_PROJECT_NAME=minicloud-dockerfile; \
+	for v in $$(grep -oE 'MINICLOUD_[A-Z0-9_]+_PORT' docker-compose.yml | sort -u); do export $$v=; done; \
+	trap '$$COMPOSE down --volumes >/dev/null 2>&1' EXIT; \
+	$$COMPOSE up --build -d && for try in $$(seq 60); do \
+	  bin/ingressclient -s -f --resolver "$$($$COMPOSE port --protocol udp dns-resolver 5354)" \
+	    --connect-to "::$$($$COMPOSE port load-balancer 80)" http://example.com/api/spells && exit 0; sleep 1; done; \
+	echo "the cloud that the default Dockerfile builds does not answer" >&2; exit 1

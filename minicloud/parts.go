@@ -1,0 +1,59 @@
+package minicloud
+
+// A Part is one service of the cloud, as docker-compose.yml has it too: a test
+// holds the two together.
+type Part struct {
+	// Name is the service's host name inside the cloud.
+	Name string
+	// Address is where the others reach it inside the cloud, "name:port".
+	Address string
+	// Config is its file in the directory of configurations.
+	Config string
+	// Port is where it is published on the host's loopback; 0: it is not.
+	Port int
+	// Env is the variable that moves Port. Set and empty, it asks for a free one.
+	Env string
+	// Speaks is for the table that a user reads.
+	Speaks string
+	// Image is the binary, and with it the container image, that runs it.
+	Image string
+	// UDP says that it listens on UDP beside TCP.
+	UDP bool
+	// Keeps says that it keeps something, in a directory of its name.
+	Keeps bool
+
+	kind kind
+}
+
+// adminEnv moves the admin listener of the load balancer, the only one that is
+// published on a port of its own.
+const (
+	adminEnv  = "MINICLOUD_LB_ADMIN_PORT"
+	adminPort = 8008
+)
+
+// The load balancer and the resolver are the two parts that a client meets.
+const (
+	loadBalancer = "load-balancer"
+	httpEnv      = "MINICLOUD_HTTP_PORT"
+	resolverName = "dns-resolver"
+	resolverPort = "5354" // inside the cloud
+)
+
+// Parts returns the cloud's services in the order in which they start; they
+// stop in the opposite one.
+func Parts() []*Part {
+	return []*Part{
+		{Name: "dns-root", Address: "dns-root:53", Config: "dns-root.toml", Image: "dnsserver", Speaks: "DNS, the zone .", UDP: true, kind: authorityKind()},
+		{Name: "dns-com", Address: "dns-com:53", Config: "dns-com.toml", Image: "dnsserver", Speaks: "DNS, the zone com.", UDP: true, kind: authorityKind()},
+		{Name: "dns-example-com", Address: "dns-example-com:53", Config: "dns-example-com.toml", Image: "dnsserver", Speaks: "DNS, the zone example.com.", UDP: true, kind: authorityKind()},
+		{Name: resolverName, Address: "dns-resolver:" + resolverPort, Config: "dns-resolver.toml", Image: "resolver", Port: 5354, Env: "MINICLOUD_RESOLVER_PORT", Speaks: "DNS, resolves from the root", UDP: true, kind: resolverKind()},
+		{Name: "data-store", Address: "data-store:8004", Config: "data-store.toml", Image: "datastore", Port: 8004, Env: "MINICLOUD_DATASTORE_PORT", Speaks: "PostgreSQL protocol, SQLite's SQL", Keeps: true, kind: datastoreKind()},
+		{Name: "cache-store", Address: "cache-store:8005", Config: "cache-store.toml", Image: "cache", Port: 8005, Env: "MINICLOUD_CACHE_PORT", Speaks: "HTTP cache", kind: cacheKind()},
+		{Name: "message-queue", Address: "message-queue:8006", Config: "message-queue.toml", Image: "queue", Port: 8006, Env: "MINICLOUD_QUEUE_PORT", Speaks: "HTTP queue", Keeps: true, kind: queueKind()},
+		{Name: "object-storage", Address: "object-storage:8007", Config: "object-storage.toml", Image: "objectstorage", Port: 8007, Env: "MINICLOUD_OBJECTSTORAGE_PORT", Speaks: "HTTP /files", Keeps: true, kind: objectStorageKind()},
+		{Name: "http-api-1", Address: "http-api-1:8001", Config: "http-api.toml", Image: "httpapi", Port: 8001, Env: "MINICLOUD_HTTPAPI_1_PORT", Speaks: "HTTP API", kind: httpAPIKind()},
+		{Name: "http-api-2", Address: "http-api-2:8001", Config: "http-api.toml", Image: "httpapi", Port: 8002, Env: "MINICLOUD_HTTPAPI_2_PORT", Speaks: "HTTP API", kind: httpAPIKind()},
+		{Name: loadBalancer, Address: "load-balancer:80", Config: "load-balancer.toml", Image: "lb", Port: 80, Env: httpEnv, Speaks: "HTTP, the way in", kind: loadBalancerKind()},
+	}
+}
