@@ -5,11 +5,6 @@ GO   ?= go
 # docker, or local (one process).
 MODE ?= auto
 
-# What the container tests need where no image can be pulled: no reaper (the
-# tests clean up themselves), and ports on localhost.
-export TESTCONTAINERS_RYUK_DISABLED ?= true
-export TESTCONTAINERS_HOST_OVERRIDE ?= localhost
-
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(shell command -v $${CC:-cc} || command -v gcc),-race,)
 

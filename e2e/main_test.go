@@ -21,6 +21,14 @@ var root, bin string
 // meets one of an older state of the code.
 func TestMain(m *testing.M) {
 	var err error
+	// What the container tests need where no image can be pulled, unless the
+	// caller knows better: no reaper (the tests clean up themselves), and ports
+	// on localhost.
+	for name, value := range map[string]string{"TESTCONTAINERS_RYUK_DISABLED": "true", "TESTCONTAINERS_HOST_OVERRIDE": "localhost"} {
+		if _, set := os.LookupEnv(name); !set {
+			_ = os.Setenv(name, value)
+		}
+	}
 	if root, err = filepath.Abs(".."); err == nil {
 		root, err = filepath.EvalSymlinks(root)
 	}
