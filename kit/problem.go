@@ -66,25 +66,30 @@ func NotAllowed(w http.ResponseWriter, r *http.Request, methods ...string) *Prob
 func WriteProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	answer := *p
 	answer.RequestID = TraceFrom(r.Context()).RequestID
-	body, _ := json.Marshal(&answer) // strings and numbers only: cannot fail
 	h := w.Header()
 	h.Del("Content-Length") // of the answer that was meant
 	h.Del("Content-Encoding")
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(body, '\n'))
+	writeJSON(w, p.Status, "application/problem+json", &answer)
 }
 
 // WriteJSON answers a request with v as JSON.
 func WriteJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
+	writeJSON(w, status, "application/json", v)
+}
+
+// writeJSON leaves "<", ">" and "&" as they are, for people read it too: as this
+// type, with nosniff, no browser takes it for HTML.
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
 		panic(err) // a type that cannot be JSON is a programming error
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body.Bytes())
 }
 
 // ReadJSON decodes a request's body of at most limit bytes into v, strictly: an

@@ -203,7 +203,7 @@ func TestWriteProblem(t *testing.T) {
 func TestWriteJSON(t *testing.T) {
 	w := httptest.NewRecorder()
 	WriteJSON(w, 201, map[string]string{"id": "<3>"})
-	if w.Code != 201 || w.Body.String() != "{\"id\":\"\\u003c3\\u003e\"}\n" || w.Header().Get("Content-Type") != "application/json" {
+	if w.Code != 201 || w.Body.String() != `{"id":"<3>"}`+"\n" || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("got %d %s %v", w.Code, w.Body, w.Header())
 	}
 	defer func() {

@@ -56,7 +56,7 @@ func TestDoors(t *testing.T) {
 		{"a key may be dots", "POST", "/set", `{"key":"..","value":"dots"}`, 204, `^$`},
 		{"and is found so", "GET", "/get/%2E%2E", "", 200, `"value":"dots"`},
 		{"a key may be any UTF-8", "POST", "/set", `{"key":"ключ 🗝","value":"<é>"}`, 204, `^$`},
-		{"and is found so", "GET", "/get/" + url.PathEscape("ключ 🗝"), "", 200, `"value":"\\u003cé\\u003e"`},
+		{"and is found so", "GET", "/get/" + url.PathEscape("ключ 🗝"), "", 200, `"value":"<é>"`},
 		{"an empty value is a value", "POST", "/set", `{"key":"e","value":""}`, 204, `^$`},
 		{"and is found so", "GET", "/get/e", "", 200, `"value":""`},
 		{"a miss is 404", "GET", "/get/none", "", 404, `not in the cache`},
