@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/kit/kittest"
 	"minicloud.internal/services/datastore"
 )
 
@@ -148,18 +149,7 @@ func (r *replica) health200() bool {
 // eventually waits for a condition, for as long as a slow machine may need.
 func (r *replica) eventually(what string, holds func() bool) {
 	r.t.Helper()
-	eventually(r.t, what, holds)
-}
-
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("did not come true: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	kittest.Eventually(r.t, what, holds)
 }
 
 // An answer is what a client got.

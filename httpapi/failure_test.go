@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/kit/kittest"
 )
 
 func TestCacheDown(t *testing.T) {
@@ -85,7 +86,7 @@ func TestHealthNoticesThatTheCacheIsBack(t *testing.T) {
 		t.Fatal("the cache is not missed")
 	}
 	c.net.start(cacheStore)
-	eventually(t, "health is whole again, though nobody asks for a spell", func() bool { return !reduced() })
+	kittest.Eventually(t, "health is whole again, though nobody asks for a spell", func() bool { return !reduced() })
 }
 
 func TestMissedInvalidation(t *testing.T) {
@@ -103,7 +104,7 @@ func TestMissedInvalidation(t *testing.T) {
 	r.call("PUT", "/api/spells/1", `{"name":"Accio Maxima"}`)
 	c.net.start(cacheStore)
 	// The entry of before is still there; its TTL never ends in this cache.
-	eventually(t, "the event deletes the entry that the write could not", func() bool {
+	kittest.Eventually(t, "the event deletes the entry that the write could not", func() bool {
 		_, cached := c.cache.value("spell:1")
 		return !cached
 	})
@@ -139,7 +140,7 @@ func TestStaleSet(t *testing.T) {
 	c.quietNow(two) // the event invalidates once more
 	second := make(chan answer)
 	go func() { second <- one.call("GET", "/api/spells/1", "") }() // may join the load, must not believe it
-	eventually(t, "the second reader has missed", func() bool {
+	kittest.Eventually(t, "the second reader has missed", func() bool {
 		c.cache.mu.Lock()
 		defer c.cache.mu.Unlock()
 		return c.cache.leases["spell:1"] != 0
@@ -173,7 +174,7 @@ func TestManyReadersOneLoad(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all have missed", func() bool {
+	kittest.Eventually(t, "all have missed", func() bool {
 		c.cache.mu.Lock()
 		defer c.cache.mu.Unlock()
 		return c.cache.gets >= readers
@@ -196,18 +197,18 @@ func TestQueueDown(t *testing.T) {
 		if a.status != 201 {
 			t.Fatalf("got %v", a)
 		}
-		eventually(t, "health is reduced", func() bool {
+		kittest.Eventually(t, "health is reduced", func() bool {
 			a := r.call("GET", "/healthz", "")
 			return a.status == 200 && strings.Contains(a.body, "message-queue: ")
 		})
 	})
 	t.Run("the event arrives once the queue is back, and the card is written", func(t *testing.T) {
 		c.net.start(messageQueue)
-		eventually(t, "the card is there", func() bool { return strings.Contains(c.objects.object("spells/3.svg"), "Nox") })
+		kittest.Eventually(t, "the card is there", func() bool { return strings.Contains(c.objects.object("spells/3.svg"), "Nox") })
 		if got := c.queue.seen(); !slices.Equal(got, []int64{1, 2, 3}) {
 			t.Errorf("events of the spells %v", got)
 		}
-		eventually(t, "health is whole", func() bool { return r.call("GET", "/healthz", "").body == "OK\n" })
+		kittest.Eventually(t, "health is whole", func() bool { return r.call("GET", "/healthz", "").body == "OK\n" })
 	})
 	t.Run("the event carries the trace of the POST", func(t *testing.T) {
 		c.queue.mu.Lock()
@@ -293,7 +294,7 @@ func TestStartWithoutDataStore(t *testing.T) {
 	c := newCloud(t)
 	c.net.stop(dataStore)
 	r := c.replica(c.config("one"))
-	eventually(t, "health says what it waits for", func() bool {
+	kittest.Eventually(t, "health says what it waits for", func() bool {
 		a := r.call("GET", "/healthz", "")
 		return a.status == 503 && strings.Contains(a.body, "waiting for the data store")
 	})
@@ -301,7 +302,7 @@ func TestStartWithoutDataStore(t *testing.T) {
 		t.Errorf("got %v", a)
 	}
 	c.net.start(dataStore)
-	eventually(t, "it is whole", func() bool { return r.call("GET", "/healthz", "").body == "OK\n" })
+	kittest.Eventually(t, "it is whole", func() bool { return r.call("GET", "/healthz", "").body == "OK\n" })
 	if a := r.call("GET", "/api/spells/1", ""); a.status != 200 {
 		t.Errorf("got %v", a)
 	}
@@ -311,7 +312,7 @@ func TestStopWithoutDataStore(t *testing.T) {
 	c := newCloud(t)
 	c.net.stop(dataStore)
 	r := c.replica(c.config("one"))
-	eventually(t, "it serves", func() bool { return r.call("GET", "/api/spells", "").status == 503 })
+	kittest.Eventually(t, "it serves", func() bool { return r.call("GET", "/api/spells", "").status == 503 })
 	r.stop() // background fails the test unless Serve returns nil
 }
 
@@ -343,17 +344,17 @@ func TestObjectStorageDown(t *testing.T) {
 	c.quietNow(r)
 	c.net.stop(objectStorage)
 	r.call("POST", "/api/spells", `{"name":"Nox"}`)
-	eventually(t, "health is reduced", func() bool { _, s := r.Health().Status(); return strings.Contains(s, "object-storage: ") })
+	kittest.Eventually(t, "health is reduced", func() bool { _, s := r.Health().Status(); return strings.Contains(s, "object-storage: ") })
 	if a := r.call("GET", "/api/spells/3", ""); a.status != 200 {
 		t.Errorf("got %v", a)
 	}
 	dialed := c.net.dialed(objectStorage)
-	eventually(t, "the consumer has asked for it again and again", func() bool { return c.net.dialed(objectStorage) > dialed+2 })
+	kittest.Eventually(t, "the consumer has asked for it again and again", func() bool { return c.net.dialed(objectStorage) > dialed+2 })
 	if got := c.queue.waiting(); !slices.Equal(got, []int{1}) {
 		t.Errorf("the outage cost the event its receives: %v", got)
 	}
 	c.net.start(objectStorage)
-	eventually(t, "the card is there", func() bool { return c.objects.object("spells/3.svg") != "" })
+	kittest.Eventually(t, "the card is there", func() bool { return c.objects.object("spells/3.svg") != "" })
 	c.quietNow(r)
 	if n := r.metric("minicloud_httpapi_events_consumed_total", "outcome", "failed"); n != 0 {
 		t.Errorf("the consumer gave the event up %v times instead of trying again", n)
@@ -369,9 +370,9 @@ func TestRefusedCardComesBack(t *testing.T) {
 	c.quietNow(r)
 	c.objects.refuse(http.StatusInternalServerError)
 	r.call("POST", "/api/spells", `{"name":"Nox"}`)
-	eventually(t, "the event has failed", func() bool { return r.metric("minicloud_httpapi_events_consumed_total", "outcome", "failed") > 0 })
+	kittest.Eventually(t, "the event has failed", func() bool { return r.metric("minicloud_httpapi_events_consumed_total", "outcome", "failed") > 0 })
 	c.objects.refuse(0)
-	eventually(t, "it came back and the card is there", func() bool { return c.objects.object("spells/3.svg") != "" })
+	kittest.Eventually(t, "it came back and the card is there", func() bool { return c.objects.object("spells/3.svg") != "" })
 }
 
 func TestPoison(t *testing.T) {
@@ -385,8 +386,8 @@ func TestPoison(t *testing.T) {
 		c.queue.add(json.RawMessage(message))
 	}
 	r.call("POST", "/api/spells", `{"name":"Nox"}`)
-	eventually(t, "the events behind are done", func() bool { return c.objects.object("spells/3.svg") != "" })
-	eventually(t, "poison is received again, for the queue to make dead letters of it", func() bool {
+	kittest.Eventually(t, "the events behind are done", func() bool { return c.objects.object("spells/3.svg") != "" })
+	kittest.Eventually(t, "poison is received again, for the queue to make dead letters of it", func() bool {
 		w := c.queue.waiting()
 		return len(w) == 3 && w[0] > 1 && w[1] > 1 && w[2] > 1
 	})

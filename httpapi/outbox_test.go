@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/kit/kittest"
 )
 
 func TestCards(t *testing.T) {
@@ -32,13 +33,13 @@ func TestCards(t *testing.T) {
 	})
 	t.Run("a new spell gets one, a replaced one another", func(t *testing.T) {
 		r.call("POST", "/api/spells", `{"name":"Nox"}`)
-		eventually(t, "the card is there", func() bool { return strings.Contains(c.objects.object("spells/3.svg"), "Nox") })
+		kittest.Eventually(t, "the card is there", func() bool { return strings.Contains(c.objects.object("spells/3.svg"), "Nox") })
 		r.call("PUT", "/api/spells/3", `{"name":"Finite"}`)
-		eventually(t, "the card has changed", func() bool { return strings.Contains(c.objects.object("spells/3.svg"), "Finite") })
+		kittest.Eventually(t, "the card has changed", func() bool { return strings.Contains(c.objects.object("spells/3.svg"), "Finite") })
 	})
 	t.Run("a deleted spell loses its card", func(t *testing.T) {
 		r.call("DELETE", "/api/spells/3", "")
-		eventually(t, "the card is gone", func() bool { return c.objects.object("spells/3.svg") == "" })
+		kittest.Eventually(t, "the card is gone", func() bool { return c.objects.object("spells/3.svg") == "" })
 	})
 	t.Run("an event that runs twice, and one from long ago, change nothing", func(t *testing.T) {
 		c.quietNow(r)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"minicloud.internal/kit/kittest"
 )
 
 func startCloud(t *testing.T) *Cloud {
@@ -288,7 +289,7 @@ func TestAPartThatEndsByItself(t *testing.T) {
 			if err := <-c.Failed(); err.Error() != test.want {
 				t.Errorf("failed says %v", err)
 			}
-			eventually(t, "its health says why", func() bool {
+			kittest.Eventually(t, "its health says why", func() bool {
 				status, sentence := c.Health("cache-store")
 				return status == 0 && sentence == test.want
 			})

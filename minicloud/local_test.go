@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"minicloud.internal/kit/kittest"
 )
 
 func TestUpInTheBackground(t *testing.T) {
@@ -79,7 +81,7 @@ func TestUpHereEndsWithItsContext(t *testing.T) {
 	go func() {
 		ended <- Main(ctx, []string{"up", "-configs", "../configs", "-state", state}, &out, io.Discard)
 	}()
-	eventually(t, "it says that the cloud answers", func() bool { return strings.Contains(out.String(), "Try:") })
+	kittest.Eventually(t, "it says that the cloud answers", func() bool { return strings.Contains(out.String(), "Try:") })
 	if readState(state, os.Getpid()) == nil {
 		t.Error("there is no state of it")
 	}
@@ -124,7 +126,7 @@ func TestASecondSignalKills(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	defer cmd.Process.Kill()
-	eventually(t, "the cloud answers", func() bool { return readState(state, cmd.Process.Pid) != nil })
+	kittest.Eventually(t, "the cloud answers", func() bool { return readState(state, cmd.Process.Pid) != nil })
 	address := ""
 	for _, row := range readState(state, cmd.Process.Pid).Rows {
 		if row.Name == loadBalancer {
@@ -151,7 +153,7 @@ func TestASecondSignalKills(t *testing.T) {
 		}
 	}
 	signal()
-	eventually(t, "the orderly end has begun", func() bool {
+	kittest.Eventually(t, "the orderly end has begun", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()

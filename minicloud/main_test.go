@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -131,22 +130,6 @@ func read(t *testing.T, file string) string {
 func appendTo(t *testing.T, file, line string) {
 	t.Helper()
 	write(t, file, read(t, file)+"\n"+line+"\n")
-}
-
-// eventually waits for a condition; it is long, and costs nothing where it holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
 }
 
 // buffer is a bytes.Buffer for several goroutines.

@@ -79,12 +79,9 @@ func run(t *testing.T, objects store.Store, change func(*Config)) *running {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	// The listener answers a moment before health says so.
-	for end := time.Now().Add(10 * time.Second); r.do(t, http.MethodGet, "/healthz", nil).status != http.StatusOK; {
-		if time.Now().After(end) {
-			t.Fatal("the service does not start")
-		}
-	}
+	kittest.Eventually(t, "the service starts", func() bool {
+		return r.do(t, http.MethodGet, "/healthz", nil).status == http.StatusOK
+	})
 	return r
 }
 

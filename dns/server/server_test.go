@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/kit/kittest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -236,7 +237,7 @@ func TestQueriesOverTheBoundAreDropped(t *testing.T) {
 	<-inside
 	q.SetQuestion("second.", dns.TypeA)
 	_ = conn.WriteMsg(q)
-	eventually(t, func() bool { return testutil.ToFloat64(s.Metrics.dropped.WithLabelValues("udp", "overload")) == 1 })
+	kittest.Eventually(t, "the overload is counted", func() bool { return testutil.ToFloat64(s.Metrics.dropped.WithLabelValues("udp", "overload")) == 1 })
 	close(leave)
 	if m, err := conn.ReadMsg(); err != nil || m.Question[0].Name != "first." {
 		t.Errorf("got %v %v", m, err)
@@ -263,7 +264,7 @@ func TestTheEndFinishesWhatHasBegun(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
 	// New connections are refused from now on, while the old are still served.
-	eventually(t, func() bool {
+	kittest.Eventually(t, "new connections are refused", func() bool {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = conn.Close()
@@ -326,21 +327,5 @@ func TestValidateLimits(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
-	}
-}
-
-// eventually waits for a condition that another goroutine makes true.
-func eventually(t *testing.T, condition func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("it did not come to pass")
-		}
 	}
 }

@@ -1,8 +1,8 @@
 package cache
 
 import (
+	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,31 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"encoding/json"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/kit/kittest"
 	"minicloud.internal/services/cache/client"
 )
-
-func call(t *testing.T, method, url, body string) (status int, header http.Header, answer string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header, string(b)
-}
 
 func TestDoors(t *testing.T) {
 	base, _ := serve(t, func(c *Config) { c.MaxValueSize = 100; c.MaxKeySize = 20 })
@@ -82,7 +63,7 @@ func TestDoors(t *testing.T) {
 		{"stats are JSON", "GET", "/stats", "", 200, `"misses":2.*"sets":7`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, header, answer := call(t, c.method, base+c.path, c.body)
+			status, header, answer := kittest.Call(t, c.method, base+c.path, c.body)
 			if status != c.status || !regexp.MustCompile(c.answer).MatchString(answer) {
 				t.Errorf("%d %s, expected %d %s", status, answer, c.status, c.answer)
 			}
@@ -93,19 +74,19 @@ func TestDoors(t *testing.T) {
 	}
 	t.Run("another method is 405 with Allow", func(t *testing.T) {
 		for path, allow := range map[string]string{"/get/k": "GET, HEAD", "/set": "POST", "/delete/k": "DELETE", "/stats": "GET, HEAD"} {
-			if status, header, answer := call(t, "PUT", base+path, ""); status != 405 || header.Get("Allow") != allow {
+			if status, header, answer := kittest.Call(t, "PUT", base+path, ""); status != 405 || header.Get("Allow") != allow {
 				t.Errorf("PUT %s: %d, Allow %q: %s", path, status, header.Get("Allow"), answer)
 			}
 		}
 	})
 	t.Run("a miss carries a lease, which a delete revokes", func(t *testing.T) {
-		_, header, _ := call(t, "GET", base+"/get/leased", "")
+		_, header, _ := kittest.Call(t, "GET", base+"/get/leased", "")
 		lease := header.Get("X-Cache-Lease")
 		if n, err := strconv.ParseUint(lease, 10, 64); err != nil || n == 0 {
 			t.Fatalf("lease %q", lease)
 		}
-		call(t, "DELETE", base+"/delete/leased", "")
-		if status, _, answer := call(t, "POST", base+"/set", `{"key":"leased","value":"v","lease":`+lease+`}`); status != 409 {
+		kittest.Call(t, "DELETE", base+"/delete/leased", "")
+		if status, _, answer := kittest.Call(t, "POST", base+"/set", `{"key":"leased","value":"v","lease":`+lease+`}`); status != 409 {
 			t.Errorf("%d %s", status, answer)
 		}
 	})
@@ -114,8 +95,8 @@ func TestDoors(t *testing.T) {
 func TestDefaultTTL(t *testing.T) {
 	base, c := serve(t, func(c *Config) { c.DefaultTTL = time.Minute })
 	t.Run("it holds for a set that names none", func(t *testing.T) {
-		call(t, "POST", base+"/set", `{"key":"k","value":"v"}`)
-		if _, _, answer := call(t, "GET", base+"/get/k", ""); !strings.Contains(answer, `"ttl":60`) {
+		kittest.Call(t, "POST", base+"/set", `{"key":"k","value":"v"}`)
+		if _, _, answer := kittest.Call(t, "GET", base+"/get/k", ""); !strings.Contains(answer, `"ttl":60`) {
 			t.Error(answer)
 		}
 	})
@@ -123,7 +104,7 @@ func TestDefaultTTL(t *testing.T) {
 		if _, err := c.Set(t.Context(), "k", "v", 0, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, answer := call(t, "GET", base+"/get/k", ""); !strings.Contains(answer, `"ttl":0`) {
+		if _, _, answer := kittest.Call(t, "GET", base+"/get/k", ""); !strings.Contains(answer, `"ttl":0`) {
 			t.Error(answer)
 		}
 	})

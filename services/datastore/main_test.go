@@ -124,16 +124,6 @@ func must(t *testing.T, c *pgx.Conn, statements ...string) {
 	}
 }
 
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
-	}
-}
-
 func TestTheShippedConfiguration(t *testing.T) {
 	cfg := DefaultConfig()
 	kittest.ConfigFile(t, "../../configs/data-store.toml", &cfg)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	"minicloud.internal/kit/kittest"
 )
 
 // A rawClient speaks the protocol by hand.
@@ -340,7 +341,7 @@ func TestStartup(t *testing.T) {
 				t.Errorf("got %s, expected %s", got, test.answer)
 			}
 			_ = c.conn.Close()
-			eventually(t, "the connection is given back", func() bool { return server.count() == 0 })
+			kittest.Eventually(t, "the connection is given back", func() bool { return server.count() == 0 })
 		})
 	}
 	t.Run("a newer protocol is negotiated down", func(t *testing.T) {
@@ -355,7 +356,7 @@ func TestStartup(t *testing.T) {
 		}
 	})
 	t.Run("one client too many is told so", func(t *testing.T) {
-		eventually(t, "the others are gone", func() bool { return server.count() == 0 })
+		kittest.Eventually(t, "the others are gone", func() bool { return server.count() == 0 })
 		a, b := server.raw(t), server.raw(t)
 		c := server.dial(t)
 		c.startup(map[string]string{"user": "u"})
@@ -380,7 +381,7 @@ func TestStartup(t *testing.T) {
 		}
 	})
 	t.Run("an unknown message ends the session", func(t *testing.T) {
-		eventually(t, "the others are gone", func() bool { return server.count() == 0 })
+		kittest.Eventually(t, "the others are gone", func() bool { return server.count() == 0 })
 		c := server.raw(t)
 		if _, err := c.conn.Write([]byte{'?', 0, 0, 0, 4}); err != nil {
 			t.Fatal(err)
@@ -390,7 +391,7 @@ func TestStartup(t *testing.T) {
 		}
 	})
 	t.Run("a message over the limit ends the session", func(t *testing.T) {
-		eventually(t, "the others are gone", func() bool { return server.count() == 0 })
+		kittest.Eventually(t, "the others are gone", func() bool { return server.count() == 0 })
 		c := server.raw(t)
 		if _, err := c.conn.Write([]byte{'Q', 0x7f, 0, 0, 0}); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	lib "modernc.org/sqlite/lib"
 
+	"minicloud.internal/kit/kittest"
 	"minicloud.internal/services/datastore/internal/sqlite"
 )
 
@@ -99,7 +100,7 @@ func TestCancel(t *testing.T) {
 	c := server.raw(t)
 	wrong := server.dial(t)
 	c.say(&pgproto3.Query{String: endless})
-	eventually(t, "the statement runs", func() bool { return server.isRunning(c.pid) })
+	kittest.Eventually(t, "the statement runs", func() bool { return server.isRunning(c.pid) })
 	wrong.say(&pgproto3.CancelRequest{ProcessID: c.pid, SecretKey: []byte{c.key[0] ^ 1, c.key[1], c.key[2], c.key[3]}})
 	wrong.until("eof") // it has been looked at
 	if !server.isRunning(c.pid) {
@@ -196,7 +197,7 @@ func TestDrainCutsOffWhoDoesNotEnd(t *testing.T) {
 	silent.say(&pgproto3.Query{String: "BEGIN"})
 	silent.until("Z")
 	busy.say(&pgproto3.Query{String: endless})
-	eventually(t, "the statement runs", func() bool { return server.isRunning(busy.pid) })
+	kittest.Eventually(t, "the statement runs", func() bool { return server.isRunning(busy.pid) })
 	if err := server.stop(); err != nil {
 		t.Errorf("Serve: %v", err)
 	}
@@ -251,7 +252,7 @@ func TestKill9(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "commits are under way", func() bool { return total(&acknowledged) >= before+40 })
+		kittest.Eventually(t, "commits are under way", func() bool { return total(&acknowledged) >= before+40 })
 		server.kill(t)
 		group.Wait()
 		server, addr = begin()
@@ -314,7 +315,7 @@ func (p *process) kill(t *testing.T) {
 
 func TestHealthFollowsTheDisk(t *testing.T) {
 	server := start(t)
-	eventually(t, "it serves", func() bool { code, _ := server.Health().Status(); return code == http.StatusOK })
+	kittest.Eventually(t, "it serves", func() bool { code, _ := server.Health().Status(); return code == http.StatusOK })
 	server.store.report(&sqlite.Error{Code: lib.SQLITE_FULL, Message: "database or disk is full"})
 	if code, why := server.Health().Status(); code != http.StatusServiceUnavailable || why != "the disk is full" {
 		t.Errorf("after a full disk: %d %s", code, why)
@@ -323,7 +324,7 @@ func TestHealthFollowsTheDisk(t *testing.T) {
 	if code, _ := server.Health().Status(); code == http.StatusOK {
 		t.Error("a statement's own fault healed the disk")
 	}
-	eventually(t, "the probe's write succeeds", func() bool { code, _ := server.Health().Status(); return code == http.StatusOK })
+	kittest.Eventually(t, "the probe's write succeeds", func() bool { code, _ := server.Health().Status(); return code == http.StatusOK })
 	server.store.report(&sqlite.Error{Code: lib.SQLITE_IOERR_WRITE, Message: "disk I/O error"})
 	must(t, server.connect(t, ""), `CREATE TABLE t (a)`)
 	if code, why := server.Health().Status(); code != http.StatusOK {

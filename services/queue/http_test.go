@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,26 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/kit/kittest"
 	"minicloud.internal/services/queue/client"
 )
-
-func call(t *testing.T, method, url, body string) (status int, header http.Header, answer string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header, string(b)
-}
 
 func TestDoors(t *testing.T) {
 	base, _, _ := serve(t, func(c *Config) { c.MaxMessageSize = 100; c.MaxMessages = 3 })
@@ -82,7 +63,7 @@ func TestDoors(t *testing.T) {
 		{"above max_messages it is 429", "POST", "/enqueue", `{"message":4}`, 429, `holds 3 messages`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			status, header, answer := call(t, c.method, base+c.path, c.body)
+			status, header, answer := kittest.Call(t, c.method, base+c.path, c.body)
 			if status != c.status || !regexp.MustCompile(c.answer).MatchString(answer) {
 				t.Errorf("%d %s, expected %d %s", status, answer, c.status, c.answer)
 			}
@@ -96,7 +77,7 @@ func TestDoors(t *testing.T) {
 	}
 	t.Run("another method is 405 with Allow", func(t *testing.T) {
 		for path, allow := range map[string]string{"/enqueue": "POST", "/receive": "POST", "/ack": "POST", "/queues": "GET, HEAD"} {
-			status, header, answer := call(t, "PUT", base+path, "")
+			status, header, answer := kittest.Call(t, "PUT", base+path, "")
 			if status != 405 || header.Get("Allow") != allow {
 				t.Errorf("PUT %s: %d, Allow %q: %s", path, status, header.Get("Allow"), answer)
 			}
@@ -168,12 +149,12 @@ func TestClient(t *testing.T) {
 			_, err := c.Receive(leaving, 1, 20*time.Second, time.Hour)
 			gone <- err
 		}()
-		awaitWaiters(s.store, "leaving", 1)
+		awaitWaiters(t, s.store, "leaving", 1)
 		cancel()
 		if err := <-gone; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		awaitWaiters(s.store, "leaving", 0) // the server has seen it go
+		awaitWaiters(t, s.store, "leaving", 0) // the server has seen it go
 		if _, err := c.Enqueue(ctx, 1); err != nil {
 			t.Fatal(err)
 		}
@@ -192,19 +173,18 @@ func TestClient(t *testing.T) {
 }
 
 // awaitWaiters returns when so many long polls stand in line.
-func awaitWaiters(s *Store, name string, n int) {
-	for {
-		runtime.Gosched()
-		if q := s.find(name); q != nil {
-			q.mu.Lock()
-			waiting := q.waiters.list.Len()
-			q.mu.Unlock()
-			s.release(q)
-			if waiting == n {
-				return
-			}
+func awaitWaiters(t *testing.T, s *Store, name string, n int) {
+	t.Helper()
+	kittest.Eventually(t, "so many wait", func() bool {
+		q := s.find(name)
+		if q == nil {
+			return false
 		}
-	}
+		defer s.release(q)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.waiters.list.Len() == n
+	})
 }
 
 func TestServe(t *testing.T) {
@@ -237,7 +217,7 @@ func TestServe(t *testing.T) {
 				_, err := c.Queue("empty").Receive(t.Context(), 1, 20*time.Second, 0)
 				polled <- err
 			}()
-			awaitWaiters(s.store, "empty", 1)
+			awaitWaiters(t, s.store, "empty", 1)
 			stop()
 			if err := <-polled; err != nil {
 				t.Errorf("the long poll: %v", err)
