@@ -54,7 +54,7 @@ check-go:
 test: build ## every test, with the race detector; container tests skip without a Docker engine
 	@docker version >/dev/null 2>&1 || echo "SKIPPED: the container tests, since no Docker engine answers"
 	@[ -n "$(RACE)" ] || echo "WITHOUT the race detector, which needs a C compiler"
-	$(GO) test $(RACE) -timeout 20m work
+	$(GO) test $(RACE) -vet=off -timeout 20m work # vet is in make verify, whole
 
 .PHONY: figures
 figures: build ## how fast the whole cloud starts and what it holds; recorded in docs/benchmarks.md

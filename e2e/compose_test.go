@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,20 +34,22 @@ func needEngine(t *testing.T) {
 	}
 }
 
-// freePort returns a port that is free for UDP and TCP. The two doors that a
-// client finds by number get one each; every other port is Docker's choice.
+// freePort returns a port that is free for UDP and TCP, from below the range in
+// which the kernel chooses by itself: it is used only later, and no connection of
+// a test beside this one may be given it meanwhile. The two doors that a client
+// finds by number get one each; every other port is Docker's choice.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 50 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 {
+		port := strconv.Itoa(20_000 + rand.IntN(12_000))
+		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		pc, err := net.ListenPacket("udp", ln.Addr().String())
 		_ = ln.Close()
 		if err == nil {
 			_ = pc.Close()
-			_, port, _ := net.SplitHostPort(ln.Addr().String())
 			return port
 		}
 	}
