@@ -50,11 +50,12 @@ check-go:
 	  [ "$$(printf '%s\n%s\n' "$$want" "$$have" | sort -V | head -n 1)" = "$$want" ] || { \
 	  echo "minicloud: Go $$have is too old, $$want or newer is needed; install it (https://go.dev/dl/), or with Docker alone: docker compose up --build" >&2; exit 1; }
 
+# Without vet, of which `make verify` runs all.
 .PHONY: test
 test: build ## every test, with the race detector; container tests skip without a Docker engine
 	@docker version >/dev/null 2>&1 || echo "SKIPPED: the container tests, since no Docker engine answers"
 	@[ -n "$(RACE)" ] || echo "WITHOUT the race detector, which needs a C compiler"
-	$(GO) test $(RACE) -vet=off -timeout 20m work # vet is in make verify, whole
+	$(GO) test $(RACE) -vet=off -timeout 20m work
 
 .PHONY: figures
 figures: build ## how fast the whole cloud starts and what it holds; recorded in docs/benchmarks.md
