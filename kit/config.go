@@ -31,6 +31,8 @@ type Common struct {
 	// Dir is the directory of the configuration file, set by [LoadConfig];
 	// empty without one. [Common.Path] resolves file names against it.
 	Dir string `toml:"-"`
+	// File is the configuration file, set by [LoadConfig]; empty without one.
+	File string `toml:"-"`
 }
 
 // DefaultCommon returns the keys' defaults, with this client address.
@@ -144,7 +146,7 @@ func loadConfig(file, text string, cfg any) error {
 	err := lines.setTable(reflect.ValueOf(cfg).Elem(), tree, "")
 	if c, ok := cfg.(interface{ Base() *Common }); ok && err == nil {
 		if file != "" {
-			c.Base().Dir = filepath.Dir(file)
+			c.Base().Dir, c.Base().File = filepath.Dir(file), file
 		}
 		err = c.Base().validate()
 	}

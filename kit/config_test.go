@@ -114,7 +114,7 @@ func TestLoadConfig(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, want := testDefaults(), testDefaults()
-			want.Dir = "dir"
+			want.Dir, want.File = "dir", "dir/test.toml"
 			c.want(&want)
 			if err := loadConfig("dir/test.toml", c.text, &got); err != nil {
 				t.Fatal(err)

@@ -69,6 +69,26 @@ func Listen(address string) (net.Listener, error) {
 	return ln, nil
 }
 
+// ListenHTTP is [Listen] for a server that bounds the silence of its connections
+// itself, and therefore needs no TCP keep-alive, which costs four system calls
+// for each. It speaks plain TCP, not Multipath TCP, which costs more yet.
+func ListenHTTP(address string) (net.Listener, error) { return listenHTTP(address, nil) }
+
+// ListenShared is [ListenHTTP] on an address that other processes of the same
+// user may listen on as well, if they do it in this way too (SO_REUSEPORT), so
+// that a new one can take over from an old one without a gap. It is for Unix.
+func ListenShared(address string) (net.Listener, error) { return listenHTTP(address, sharePort) }
+
+func listenHTTP(address string, control func(network, address string, c syscall.RawConn) error) (net.Listener, error) {
+	lc := net.ListenConfig{KeepAlive: -1, Control: control}
+	lc.SetMultipathTCP(false) // nor can Linux tell its sockets apart in a handover
+	ln, err := lc.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, listenError("TCP", address, err)
+	}
+	return ln, nil
+}
+
 // ListenDNS binds one address for UDP and TCP, on the same port where port 0
 // asks for a free one.
 func ListenDNS(address string) (net.Listener, net.PacketConn, error) {

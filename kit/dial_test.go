@@ -174,3 +174,28 @@ func TestNewHTTPClient(t *testing.T) {
 		})
 	})
 }
+
+func TestListenShared(t *testing.T) {
+	first, err := ListenShared("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	address := first.Addr().String()
+	t.Run("a second one may listen beside it", func(t *testing.T) {
+		second, err := ListenShared(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.Close()
+	})
+	t.Run("one that does not share is told that the address is in use", func(t *testing.T) {
+		ln, err := Listen(address)
+		if err == nil {
+			ln.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("got %v", err)
+		}
+	})
+}

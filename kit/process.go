@@ -76,12 +76,18 @@ func Version() string {
 
 // Configure loads the file of -config over the defaults in cfg, a pointer to a
 // struct that embeds [Common], and sets up the logger. With -check it says what
-// it found and ends the program.
+// it found and ends the program: errors, and the warnings of cfg's own
+// Diagnose() []string, which are no errors.
 func (p *Process) Configure(cfg interface{ Base() *Common }) error {
 	if err := LoadConfig(*p.file, cfg); err != nil {
 		return err
 	}
 	if *p.check {
+		if d, ok := cfg.(interface{ Diagnose() []string }); ok {
+			for _, warning := range d.Diagnose() {
+				fmt.Printf("%s: warning: %s\n", p.Name, warning)
+			}
+		}
 		fmt.Printf("%s: the configuration is valid\n", p.Name)
 		return errDone
 	}

@@ -24,6 +24,13 @@ type programConfig struct {
 	Deaf bool `toml:"deaf"` // the service does not end with its context
 }
 
+func (c *programConfig) Diagnose() (warnings []string) {
+	if c.Deaf && c.Fail {
+		warnings = append(warnings, "deaf: it has no effect, the service fails")
+	}
+	return warnings
+}
+
 func program(p *Process) error {
 	cfg := programConfig{Common: DefaultCommon("127.0.0.1:0")}
 	if err := p.Configure(&cfg); err != nil {
@@ -76,6 +83,8 @@ func TestFlags(t *testing.T) {
 		{"-check says that a configuration is valid, and ends", `listen = ":0"`, []string{"-check"}, 0,
 			`program: the configuration is valid\n`, ``},
 		{"-check without a file validates the defaults", ``, []string{"-check"}, 0, `program: the configuration is valid\n`, ``},
+		{"-check warns of what is valid and hardly meant", "fail = true\ndeaf = true", []string{"-check"}, 0,
+			`program: warning: deaf: it has no effect, the service fails\nprogram: the configuration is valid\n`, ``},
 		{"-check names file, line and key of a mistake", "\nlisten = 5", []string{"-check"}, 1, ``,
 			`program: /.*/program\.toml:2: listen is 5, expected a string\n`},
 		{"a mistake is an error without -check too", `lissten = ""`, nil, 1, ``,
