@@ -1,80 +1,117 @@
 package lb
 
 import (
-	"maps"
 	"net/http"
-	"slices"
-	"time"
 
 	"minicloud.internal/kit"
+	routing "minicloud.internal/lb/route"
+	"minicloud.internal/lb/upstream"
 )
 
 // AdminHandlers are the load balancer's own patterns on the admin listener:
-// GET /targets, every target with its state, and GET /routes, every route with
-// its pool. Both answer with JSON.
+//
+//	GET /targets                     every target, and how it is
+//	POST /targets/{address}/drain    keeps new requests from a target
+//	POST /targets/{address}/enable   ends that
+//	GET /routes                      every route, and its pools
+//	GET /explain?url=…[&client=…]    what becomes of a request, and why
+//
+// All answer with JSON.
 func (lb *LoadBalancer) AdminHandlers() map[string]http.Handler {
 	return map[string]http.Handler{
-		"GET /targets": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			kit.WriteJSON(w, http.StatusOK, map[string]any{"targets": lb.monitor.statuses()})
-		}),
-		"GET /routes": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			kit.WriteJSON(w, http.StatusOK, map[string]any{"routes": lb.routes()})
-		}),
+		"/targets":                  only(http.MethodGet, lb.serveTargets),
+		"/routes":                   only(http.MethodGet, lb.serveRoutes),
+		"/explain":                  only(http.MethodGet, lb.serveExplain),
+		"/targets/{address}/drain":  only(http.MethodPost, lb.order(lb.set.Drain)),
+		"/targets/{address}/enable": only(http.MethodPost, lb.order(lb.set.Enable)),
 	}
 }
 
-// A targetStatus is one target in the answer of GET /targets.
-type targetStatus struct {
-	Address             string     `json:"address"`
-	HealthCheckEndpoint string     `json:"health_check_endpoint"`
-	State               string     `json:"state"`           // "unknown", "up" or "down"
-	Since               *time.Time `json:"since,omitempty"` // absent before the first probe
-	LastError           string     `json:"last_error,omitempty"`
-	InFlight            int64      `json:"in_flight"`
+// only lets one method through; GET is HEAD too. What changes something is
+// refused to pages of other sites: a browser sends their forms to any address
+// that it can reach, and nobody has to log in here.
+func only(method string, handle func(w http.ResponseWriter, r *http.Request) *kit.Problem) http.Handler {
+	sameSite := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var p *kit.Problem
+		switch {
+		case r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead):
+			p = kit.NotAllowed(w, r, method)
+		case sameSite.Check(r) != nil:
+			p = kit.Problemf(http.StatusForbidden, "the request comes from a page of another site")
+		default:
+			p = handle(w, r)
+		}
+		if p != nil {
+			kit.WriteProblem(w, r, p)
+		}
+	})
 }
 
-func (m *monitor) statuses() []targetStatus {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := make([]targetStatus, len(m.targets))
-	for i, t := range m.targets {
-		all[i] = targetStatus{
-			Address:             t.address,
-			HealthCheckEndpoint: t.endpoint,
-			State:               t.condition.state.String(),
-			LastError:           t.lastError,
-			InFlight:            t.inFlight.Load(),
+func (lb *LoadBalancer) serveTargets(w http.ResponseWriter, _ *http.Request) *kit.Problem {
+	kit.WriteJSON(w, http.StatusOK, map[string]any{"targets": lb.set.Statuses()})
+	return nil
+}
+
+// order has a target drained or enabled, and answers with how it is then.
+func (lb *LoadBalancer) order(do func(address string) bool) func(http.ResponseWriter, *http.Request) *kit.Problem {
+	return func(w http.ResponseWriter, r *http.Request) *kit.Problem {
+		address := r.PathValue("address")
+		if do(address) {
+			for _, s := range lb.set.Statuses() {
+				if canonical(s.Address) == canonical(address) {
+					kit.WriteJSON(w, http.StatusOK, s)
+					return nil
+				}
+			}
 		}
-		if !t.since.IsZero() {
-			since := t.since
-			all[i].Since = &since
-		}
+		return kit.Problemf(http.StatusNotFound, "there is no target %.100q; GET /targets names them", address)
 	}
-	return all
 }
 
 // A routeStatus is one route in the answer of GET /routes. The one for
-// everything else comes last, without a path.
+// everything else comes last, without host and path.
 type routeStatus struct {
-	Path    string   `json:"path,omitempty"`
+	Name     string       `json:"name"`
+	Host     string       `json:"host,omitempty"`
+	Path     string       `json:"path,omitempty"`
+	Pools    []poolStatus `json:"pools,omitempty"`
+	Redirect string       `json:"redirect,omitempty"`
+	// Targets are those of all pools, and Healthy the candidates among them.
 	Targets []string `json:"targets"`
 	Healthy []string `json:"healthy"`
 }
 
-func (lb *LoadBalancer) routes() []routeStatus {
-	var all []routeStatus
-	for _, key := range slices.Sorted(maps.Keys(lb.table.routes)) {
-		r := lb.table.routes[key]
-		all = append(all, routeStatus{r.name, addresses(r.pool.targets), addresses(r.pool.snapshot.Load().healthy)})
-	}
-	rest := lb.table.fallback.pool
-	return append(all, routeStatus{"", addresses(rest.targets), addresses(rest.snapshot.Load().healthy)})
+type poolStatus struct {
+	Name   string          `json:"name"`
+	Weight int             `json:"weight"`
+	Policy upstream.Policy `json:"policy"`
+	Queue  int             `json:"queue"` // requests that wait
 }
 
-func addresses(targets []*target) []string {
+func statusOf(c *routing.Choice) poolStatus {
+	return poolStatus{c.Pool.Name(), c.Weight, c.Pool.Policy(), c.Pool.Waiting()}
+}
+
+func (lb *LoadBalancer) serveRoutes(w http.ResponseWriter, _ *http.Request) *kit.Problem {
+	all := []routeStatus{}
+	for _, r := range lb.now.Load().table.Routes() {
+		s := routeStatus{Name: r.Name, Host: r.Rule.Host, Path: r.Rule.Path, Redirect: r.Rule.Redirect, Targets: []string{}, Healthy: []string{}}
+		for _, c := range r.Choices() {
+			s.Pools = append(s.Pools, statusOf(&c))
+			s.Targets = append(s.Targets, addresses(c.Pool.Targets())...)
+			s.Healthy = append(s.Healthy, addresses(c.Pool.Candidates())...)
+		}
+		all = append(all, s)
+	}
+	kit.WriteJSON(w, http.StatusOK, map[string]any{"routes": all})
+	return nil
+}
+
+func addresses(targets []*upstream.Target) []string {
 	all := make([]string, len(targets))
 	for i, t := range targets {
-		all[i] = t.address
+		all[i] = t.Address()
 	}
 	return all
 }

@@ -1,57 +1,50 @@
-// Package lb is the load balancer: the one door of the cloud.
+// Package lb is the load balancer: the one door of the cloud. It puts together
+// what its subpackages do, and is what its operator sees of it: configuration,
+// reload, metrics, access log, admin listener.
 //
 // # The path of a request
 //
-// [kit.HTTPServer] reads it, names it (X-Request-Id, traceparent), and hands it
-// to the engine. The engine asks the core three questions, each answered by a
-// pure function in a file of its own:
+// Package engine speaks HTTP/1.1 with the client, and asks on the way:
 //
-//  1. Where does the path lead? route.go: the longest route that matches whole
-//     segments of the normal path, otherwise the round robin over the targets
-//     that no route names.
-//  2. Which targets, in which order? balance.go: round robin over a snapshot of
-//     the healthy, at most 1 + retries of them. None: 503.
-//  3. An attempt failed: may it be repeated, and where? retry.go. A connection
-//     that could not be made is always the next target's turn. Once a byte was
-//     sent, only GET, HEAD, PUT, DELETE, OPTIONS and TRACE are repeated, only
-//     with a body that is still whole (bodies up to 64 KiB are kept for it), and
-//     never after a part of the answer has gone out.
+//  1. Is it a request that everybody reads the same way? Package http1.
+//  2. Where does it go? Package route: the most specific route for its host and
+//     its path, and what that says of limits, redirects and fields.
+//  3. Which target gets it, and may it be repeated when an attempt fails?
+//     Package upstream, which knows how the targets are.
 //
-// What is forwarded is the path and the query as the client wrote them; the
-// normal form is for matching only. So an object key with "%2F" or "//" arrives
-// as it was sent, and a path with "." or ".." segments, encoded or not, is
-// refused with 400: two readers may disagree on where such a path leads. Host
-// is the client's. X-Forwarded-For, -Host and -Proto are ours alone; hop-by-hop
-// fields end here.
+// Each counts what it does (package meter), and tells the access log.
 //
-// GET /healthz is answered by the load balancer itself, for itself.
+// # One snapshot
 //
-// # Health
+// A configuration (config.go, checked in validate.go) becomes pools, a table of
+// routes and settings of the engine (build.go). They are made as a whole and
+// replaced as a whole, at a start as at a reload (reload.go), so that no request
+// sees a half of two. What did not change is handed on: upstream keeps targets and
+// pools by their names, route its counters and limiters.
 //
-// The state machine is health.go; monitor.go feeds it. Every target is probed
-// at once, then in intervals, each time on a fresh connection. Requests
-// contribute what they learn: a refused connection means down, and a cut one
-// means doubt, which an immediate probe resolves. An origin's 5xx never ejects
-// it. While everybody in a pool is unknown, requests wait for the first verdict,
-// at most one second.
+// # What is seen of it
+//
+//   - metrics.go: a scrape reads what the others count anyway.
+//   - accesslog.go: requests leave their lines in a ring (ring.go), one goroutine
+//     writes them.
+//   - admin.go and explain.go: states, draining, and why a request goes where it
+//     goes.
+//   - handover.go: how another process takes over the address.
 //
 // # Invariants
 //
-//   - A request without an idempotent method is never sent twice.
-//   - A target gets requests only while it is up.
-//   - Memory for a request is bounded: a head of 64 KiB, a kept body of 64 KiB,
-//     a copy buffer for each direction. Larger bodies stream.
-//   - "Healthy targets: N" in the log counts every distinct target, and the
-//     lines are in the order of the changes.
+//   - New starts nothing; Serve joins all that it starts.
+//   - An invalid configuration changes nothing.
+//   - A request waits for nobody who watches: a scrape, a reload, the log.
+//   - Every label of a metric is bounded by the configuration.
 //
 // # Goroutines
 //
-// Serve owns one per target, which probes, and the server's. It joins them all,
-// tunnels included. New starts none.
+// Serve owns the engine's, those that probe (upstream), the writer of the access
+// log, and one that watches the configuration file and then begins the end. The
+// probes and the access log go on until the engine has drained.
 //
 // # What it does not do
 //
-// It terminates no TLS, caches and compresses nothing, and limits no rates. The
-// engine stands on [net/http/httputil.ReverseProxy], behind the interface
-// engine; routing, balancing, health and retries know nothing of it.
+// It terminates no TLS, and caches and compresses nothing.
 package lb

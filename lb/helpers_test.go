@@ -103,12 +103,17 @@ func (b *balancer) url(path string) string { return "http://" + b.addr + path }
 // round of probes is complete.
 func start(t *testing.T, cfg Config) *balancer {
 	t.Helper()
-	log, reg := newLogbook(), prometheus.NewRegistry()
-	lb, err := New(cfg, slog.New(log), reg)
+	ln, err := kit.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := kit.Listen("127.0.0.1:0")
+	return startOn(t, cfg, ln)
+}
+
+func startOn(t *testing.T, cfg Config, ln net.Listener) *balancer {
+	t.Helper()
+	log, reg := newLogbook(), prometheus.NewRegistry()
+	lb, err := New(cfg, slog.New(log), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,10 +227,35 @@ func raw(t *testing.T, addr, text string) (*http.Response, string) {
 
 // stateOf returns the state of one target as GET /targets has it.
 func stateOf(lb *LoadBalancer, address string) string {
-	for _, s := range lb.monitor.statuses() {
+	for _, s := range lb.set.Statuses() {
 		if s.Address == address {
 			return s.State
 		}
 	}
 	return fmt.Sprintf("no target %s", address)
+}
+
+// metric returns the value of the metric with these labels, in pairs.
+func (b *balancer) metric(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := b.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "minicloud_lb_"+name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var has []string
+			for _, l := range m.GetLabel() { // by name
+				has = append(has, l.GetName(), l.GetValue())
+			}
+			if slices.Equal(has, labels) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	t.Fatalf("there is no metric %s%q", name, labels)
+	return 0
 }

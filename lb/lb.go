@@ -2,116 +2,124 @@ package lb
 
 import (
 	"context"
-	"errors"
-	"iter"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/lb/engine"
+	routing "minicloud.internal/lb/route"
+	"minicloud.internal/lb/upstream"
 )
 
 // A LoadBalancer routes and balances HTTP requests over its targets. Make one
 // with [New].
 type LoadBalancer struct {
-	*core
-	engine engine
+	// Hangup has [LoadBalancer.Serve] load the configuration file again. A program
+	// has SIGHUP sent there, with [os/signal.Notify].
+	Hangup chan os.Signal
+
+	log    *slog.Logger
+	health *kit.Health
+	set    *upstream.Set
+	engine *engine.Engine
+	access *accessLog
+	now    atomic.Pointer[state]
+
+	reloading sync.Mutex // one reload at a time
+	reloads   struct{ good, failed atomic.Uint64 }
 }
 
-// An engine speaks HTTP: with the clients that connect to ln, and with the
-// targets. It asks its [core] where a request goes and whether it may be
-// repeated, and tells it what it learns; it decides none of that itself. serve
-// blocks until ctx has ended and what was in flight is done or cut off, joins
-// every goroutine that it started, and returns nil then.
-type engine interface {
-	serve(ctx context.Context, ln net.Listener) error
-}
-
-// core is what every engine stands on: routing, balancing, health, counting.
-type core struct {
-	cfg     Config
-	log     *slog.Logger
-	health  *kit.Health
-	metrics *metrics
-	monitor *monitor
-	targets []*target
-	table   *table[*route]
+// A state is what a configuration was made into. It does not change; a reload
+// replaces it as a whole.
+type state struct {
+	cfg   Config
+	table *routing.Table
+	pools []*upstream.Pool // in the order of the layout
+	since time.Time
 }
 
 // New validates cfg and returns a load balancer that has registered its metrics
-// with reg, and started nothing.
+// with reg, and started nothing. A second one on one registry is a mistake in the
+// wiring, and panics.
 func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*LoadBalancer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &core{cfg: cfg, log: logger, health: kit.NewHealth(), metrics: newMetrics(reg)}
-	c.targets, c.table = build(&c.cfg, c.metrics)
-	c.monitor = newMonitor(&c.cfg, c.targets, c.health, logger)
-	return &LoadBalancer{core: c, engine: newStandardEngine(c)}, nil
+	lb := &LoadBalancer{Hangup: make(chan os.Signal, 1), log: logger, health: kit.NewHealth(), access: newAccessLog(logger)}
+	lb.set = upstream.NewSet(logger, lb.health)
+	s, err := lb.build(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	lb.engine = engine.New(settings(&s.cfg, s.table), logger, lb.health)
+	lb.use(s)
+	reg.MustRegister(newCollector(lb))
+	return lb, nil
+}
+
+// build applies a valid configuration to the targets and pools, and returns the
+// state that goes with it.
+func (lb *LoadBalancer) build(cfg Config, old *routing.Table) (*state, error) {
+	s := &state{cfg: cfg, since: time.Now()}
+	u := upstreams(&cfg)
+	pools := lb.set.Apply(u)
+	for _, p := range u.Pools {
+		s.pools = append(s.pools, pools[p.Name])
+	}
+	var err error
+	s.table, err = routes(&cfg, pools, old, time.Now())
+	return s, err
+}
+
+// use makes s the state in force.
+func (lb *LoadBalancer) use(s *state) {
+	lb.now.Store(s)
+	if s.cfg.AccessLog {
+		lb.engine.Record(lb.access.recorder())
+	} else {
+		lb.engine.Record(nil)
+	}
 }
 
 // Health is what the load balancer says of itself: OK while it serves, reduced
 // while a target is not healthy.
 func (lb *LoadBalancer) Health() *kit.Health { return lb.health }
 
-// Serve balances what arrives on ln until ctx ends, then drains and returns nil.
-// Probing goes on during the drain: what is in flight may need another target.
-// Serve may be called once.
+// Serve balances what arrives on ln until ctx ends, then drains, closes ln and
+// returns nil. Meanwhile it watches the file of its configuration, if there is
+// one (see [LoadBalancer.Reload]). Probing goes on during the drain: what is in
+// flight may need another target. Serve may be called once, and joins what it
+// started.
 func (lb *LoadBalancer) Serve(ctx context.Context, ln net.Listener) error {
-	probing, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var monitor sync.WaitGroup
-	monitor.Go(func() { lb.monitor.run(probing) })
-	err := lb.engine.serve(ctx, ln)
+	base := context.WithoutCancel(ctx)
+	beside, stop := context.WithCancel(base) // of what ends after the engine
+	attending, cease := context.WithCancel(ctx)
+	serving, drain := context.WithCancel(base)
+	defer drain()
+	var group sync.WaitGroup
+	group.Go(func() { lb.set.Run(beside) })
+	group.Go(func() { lb.access.run(beside) })
+	group.Go(func() {
+		defer drain()
+		cfg := &lb.now.Load().cfg
+		if cfg.File != "" {
+			lb.watch(attending, cfg.File)
+		}
+		<-attending.Done()
+		lb.health.Drain()
+		if cfg.ReusePort && ctx.Err() != nil {
+			lb.yield(ln)
+		}
+	})
+	err := lb.engine.Serve(serving, ln)
+	cease()
 	stop()
-	monitor.Wait()
-	for _, t := range lb.targets {
-		t.idle.CloseIdleConnections()
-	}
+	group.Wait()
 	return err
-}
-
-var (
-	// errPath is a path that [normalPath] refuses.
-	errPath = errors.New("ambiguous path")
-	// errNoTarget means that the route has no healthy target.
-	errNoTarget = errors.New("no healthy target")
-)
-
-// route returns where a path leads, given as the request line has it.
-func (c *core) route(path string) (*route, error) {
-	normal, ok := normalPath(path)
-	if !ok {
-		return nil, errPath
-	}
-	return c.table.match(normal), nil
-}
-
-// order returns the targets that the next request of a route tries, in their
-// order. It blocks only where nobody is known to be up and somebody may be.
-func (c *core) order(ctx context.Context, r *route) (iter.Seq[*target], error) {
-	s := c.monitor.candidates(ctx, r.pool)
-	if len(s.healthy) == 0 {
-		return nil, errNoTarget
-	}
-	return r.pool.order(s, 1+c.cfg.Retries), nil
-}
-
-// logPath and logTarget write the sentences that users of the log look for.
-func (c *core) logPath(ctx context.Context, path, requestID string) {
-	if c.cfg.AccessLog && c.log.Enabled(ctx, slog.LevelInfo) {
-		c.log.LogAttrs(ctx, slog.LevelInfo, "Request path: "+path, slog.String("request_id", requestID))
-	}
-}
-
-func (c *core) logTarget(ctx context.Context, r *route, t *target, requestID string) {
-	if !c.cfg.AccessLog || !c.log.Enabled(ctx, slog.LevelInfo) {
-		return
-	}
-	sentence := "Forwarding connection to backend: "
-	if r.specific {
-		sentence = "Routing to specific path-based backend: "
-	}
-	c.log.LogAttrs(ctx, slog.LevelInfo, sentence+t.address, slog.String("request_id", requestID))
 }

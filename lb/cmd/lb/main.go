@@ -4,6 +4,8 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"minicloud.internal/kit"
 	"minicloud.internal/lb"
@@ -20,11 +22,16 @@ func run(p *kit.Process) error {
 	if err != nil {
 		return err
 	}
-	ln, err := kit.Listen(cfg.Listen)
+	listen := kit.ListenHTTP
+	if cfg.ReusePort {
+		listen = kit.ListenShared
+	}
+	ln, err := listen(cfg.Listen)
 	if err != nil {
 		return err
 	}
 	p.Logger.Info("listening", "address", ln.Addr().String())
+	signal.Notify(balancer.Hangup, syscall.SIGHUP)
 	p.AdminHandlers = balancer.AdminHandlers()
 	return p.Run(balancer.Health(), func(ctx context.Context) error { return balancer.Serve(ctx, ln) })
 }

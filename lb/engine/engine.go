@@ -1,0 +1,244 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"minicloud.internal/kit"
+	"minicloud.internal/lb/http1"
+	"minicloud.internal/lb/meter"
+	"minicloud.internal/lb/route"
+)
+
+// Settings are what the engine works by. They do not change; a reload replaces
+// them, and a request under way ends by those it began with.
+type Settings struct {
+	Routes *route.Table
+	Limits http1.Limits
+	// TrustedProxies are the clients whose X-Forwarded-* and X-Request-Id
+	// fields are believed.
+	TrustedProxies []netip.Prefix
+	// MaxConnections bounds the client connections; beyond it they wait to be
+	// accepted.
+	MaxConnections int
+	// Retries is how many times a request may be given to a target again.
+	Retries int
+
+	Dial        kit.DialFunc
+	DialTimeout time.Duration
+	// RequestHead bounds a head from its first byte to its last, KeepAlive the
+	// wait for that first byte.
+	RequestHead, KeepAlive time.Duration
+	// BodyIdle bounds a standstill of a body, in either direction and on
+	// either side.
+	BodyIdle time.Duration
+	// ResponseHead bounds the wait for an answer after the request was sent.
+	ResponseHead time.Duration
+	TunnelIdle   time.Duration
+	Drain        time.Duration
+	// RetryAfter is what a client is told to wait when no target is healthy.
+	RetryAfter time.Duration
+}
+
+// An Engine speaks HTTP/1 with clients and targets. Make one with [New].
+type Engine struct {
+	settings atomic.Pointer[Settings]
+	log      *slog.Logger
+	health   *kit.Health
+	recorder atomic.Pointer[Recorder]
+
+	// Refused counts the requests that never had a route.
+	Refused meter.Requests
+	// InFlight are the requests, tunnels included, that are being served.
+	InFlight atomic.Int64
+	// Accepted counts the client connections, Handled what the pool of
+	// upstream connections was asked for.
+	Accepted, UpstreamOpened, UpstreamReused atomic.Uint64
+
+	mu       sync.Mutex
+	clients  map[*client]struct{}
+	workers  []chan *client // goroutines that wait for a connection
+	left     sync.Cond      // a client is gone; with mu
+	stopping chan struct{}  // closed when a drain has taken too long
+	draining atomic.Bool
+	running  sync.WaitGroup
+}
+
+// New returns an engine that has started nothing. health is what it says of
+// itself at /healthz.
+func New(s *Settings, logger *slog.Logger, health *kit.Health) *Engine {
+	e := &Engine{log: logger, health: health, clients: map[*client]struct{}{}, stopping: make(chan struct{})}
+	e.left.L = &e.mu
+	e.settings.Store(s)
+	return e
+}
+
+// Use replaces the settings for the requests that come.
+func (e *Engine) Use(s *Settings) {
+	e.settings.Store(s)
+	e.left.Broadcast() // MaxConnections may have grown
+}
+
+// Record replaces the recorder; nil records nothing.
+func (e *Engine) Record(r Recorder) {
+	if r == nil {
+		e.recorder.Store(nil)
+		return
+	}
+	e.recorder.Store(&r)
+}
+
+// Connections returns the number of client connections that are open.
+func (e *Engine) Connections() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.clients)
+}
+
+// Serve serves the connections that ln accepts until ctx ends, drains, joins
+// every goroutine that it started, and returns nil then. It closes ln. It may be
+// called once.
+//
+// A drain stops accepting, closes the connections that are idle, and lets the
+// others end their request, for at most Settings.Drain. Tunnels are cut when
+// everything else is done.
+func (e *Engine) Serve(ctx context.Context, ln net.Listener) error {
+	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
+	e.health.OK()
+	err := e.accept(ctx, ln)
+	e.health.Fail("stopping")
+	_ = ln.Close()
+	e.drain()
+	e.running.Wait()
+	return err
+}
+
+func (e *Engine) accept(ctx context.Context, ln net.Listener) error {
+	defer context.AfterFunc(ctx, e.left.Broadcast)()
+	for pause := time.Duration(0); ; {
+		if !e.admit(ctx) {
+			return nil
+		}
+		c, err := ln.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = c.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil:
+			// Out of descriptors, most likely: connections that end free some.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			e.log.Warn("cannot accept a connection, trying again", "error", err, "in", pause)
+			timer := time.NewTimer(pause)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+			}
+			continue
+		}
+		pause = 0
+		e.Accepted.Add(1)
+		e.enter(newClient(e, c))
+	}
+}
+
+// admit waits until there is room for one more client. It reports false when ctx
+// has ended.
+func (e *Engine) admit(ctx context.Context) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for ctx.Err() == nil && len(e.clients) >= e.settings.Load().MaxConnections {
+		e.left.Wait()
+	}
+	return ctx.Err() == nil
+}
+
+func (e *Engine) enter(c *client) {
+	var worker chan *client
+	e.mu.Lock()
+	e.clients[c] = struct{}{}
+	if last := len(e.workers) - 1; last >= 0 {
+		worker, e.workers = e.workers[last], e.workers[:last]
+	}
+	e.mu.Unlock()
+	if worker != nil {
+		worker <- c
+		return
+	}
+	e.running.Go(func() { e.work(c) })
+}
+
+// maxWorkers is how many goroutines wait for a connection at most.
+const maxWorkers = 128
+
+// work serves one connection after the other. A goroutine that has served one
+// has a stack that is large enough; to grow a new one costs more than a request.
+func (e *Engine) work(c *client) {
+	next := make(chan *client, 1)
+	for ok := true; ok; c, ok = <-next {
+		c.serve()
+		e.mu.Lock()
+		delete(e.clients, c)
+		wanted := len(e.workers) < maxWorkers && !e.draining.Load()
+		if wanted {
+			e.workers = append(e.workers, next)
+		}
+		e.mu.Unlock()
+		e.left.Broadcast()
+		if !wanted {
+			return
+		}
+	}
+}
+
+// drain ends every connection: those that are idle at once, the others after
+// their request, tunnels when nothing else is left, and all of them when the
+// time is over.
+func (e *Engine) drain() {
+	e.mu.Lock()
+	e.draining.Store(true)
+	for _, worker := range e.workers {
+		close(worker)
+	}
+	e.workers = nil
+	e.mu.Unlock()
+	timeout := time.AfterFunc(e.settings.Load().Drain, func() {
+		close(e.stopping)
+		e.each(func(c *client) { c.kill() })
+	})
+	defer timeout.Stop()
+	e.each((*client).endIfIdle)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for {
+		others := false
+		for c := range e.clients {
+			others = others || c.state.Load() != inTunnel
+		}
+		if !others {
+			break
+		}
+		e.left.Wait()
+	}
+	for c := range e.clients {
+		c.kill()
+	}
+}
+
+func (e *Engine) each(do func(*client)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.clients {
+		do(c)
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package lb
+
+import (
+	"errors"
+	"net"
+)
+
+// steer is for Linux only. Elsewhere connections that wait to be accepted are
+// lost in a handover.
+func steer(net.Listener, int) error {
+	return errors.New("this system cannot be told who gets new connections")
+}
