@@ -57,9 +57,31 @@ test: build ## every test, with the race detector; container tests skip without 
 	@[ -n "$(RACE)" ] || echo "WITHOUT the race detector, which needs a C compiler"
 	$(GO) test $(RACE) -vet=off -timeout 20m work
 
+# Without a package named, go test prints what a test prints even where it passes.
+.PHONY: compare-lb
+compare-lb: ## how the load balancer, HAProxy and nginx behave on the wire; fails for ours alone
+	@cd lb/conformance && $(GO) test -count=1 -run '^TestCompare$$' -args -compare
+
+# One after the other: each takes all cores. The minimiser is held short, since it
+# can spend the whole time of a target on one input.
+FUZZTIME ?= 3s
+FUZZED   ?= $(MODULES)
+.PHONY: fuzz
+fuzz: ## every fuzz target for a short time (FUZZED="lb dns" FUZZTIME=1m)
+	@grep -rlE '^func Fuzz' --include=*_test.go $(FUZZED) | while read -r file; do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x ./$$(dirname $$file) </dev/null >$(FUZZLOG) 2>&1 \
+	      && echo "$$(dirname $$file) $$target: $$(grep -oE 'execs: [0-9]+' $(FUZZLOG) | tail -n 1)" || { cat $(FUZZLOG); exit 1; }; done; done
+FUZZLOG := $(shell mktemp -u)
+
 .PHONY: figures
 figures: build ## how fast the whole cloud starts and what it holds; recorded in docs/benchmarks.md
 	$(GO) run ./bench/cmd/figures
+
+# Run as a program of its own, not by `go run`: a signal to make has to reach it.
+.PHONY: bench-lb
+bench-lb: build ## our load balancer beside HAProxy, nginx and Caddy where installed, 6 minutes (ARGS="-rounds 9")
+	@$(GO) build -trimpath -buildvcs=false -o bin/bench-lb ./bench/cmd/lb && exec bin/bench-lb $(ARGS)
 
 .PHONY: verify fix
 verify: ## formatting, vet, lint, tidy modules

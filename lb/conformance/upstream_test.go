@@ -1,0 +1,95 @@
+package conformance
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// An upstream is a target that says what the script says. Probes of its health
+// it answers by itself; every other connection goes to the script.
+type upstream struct {
+	x      *exchange
+	number int // from 1
+	ln     *net.TCPListener
+	addr   string
+	status string // that a probe gets
+}
+
+func newUpstream(x *exchange, number int, status string) (*upstream, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	u := &upstream{x: x, number: number, ln: ln.(*net.TCPListener), addr: ln.Addr().String(), status: status}
+	x.owned.Go(u.accept)
+	return u, nil
+}
+
+func (u *upstream) accept() {
+	for {
+		tcp, err := u.ln.AcceptTCP()
+		if err != nil {
+			return
+		}
+		c := newConn(u.x, fmt.Sprintf("the upstream (connection %d)", u.x.accepted.Add(1)), tcp)
+		c.of = u.number
+		u.x.own(tcp)
+		u.x.owned.Go(func() { u.sort(c) })
+	}
+}
+
+// sort answers a probe, and hands any other connection to the script with its
+// first bytes unread.
+func (u *upstream) sort(c *conn) {
+	const probe = "GET /healthz "
+	first, err := c.in.Peek(len(probe))
+	if string(first) != probe {
+		if len(first) > 0 || err == nil {
+			u.x.arrivals <- c
+		}
+		return
+	}
+	defer c.close()
+	if _, err := c.tryRequest(); err == nil {
+		c.offer("HTTP/1.1 " + u.status + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	}
+}
+
+// refuse lets no more connections in: they are refused.
+func (u *upstream) refuse() { _ = u.ln.Close() }
+
+// stall leaves new connections waiting for the end of their handshake: nobody
+// accepts, and the queue is full.
+func (u *upstream) stall() {
+	_ = u.ln.SetDeadline(time.Now()) // ends accept; the socket goes on listening
+	raw, err := u.ln.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) })
+	}
+	if err != nil {
+		u.x.differs("the upstream cannot stall: %v", err)
+	}
+	// What finds a place in the queue is connected at once.
+	for range 8 {
+		c, err := net.DialTimeout("tcp", u.addr, 50*time.Millisecond)
+		if err != nil {
+			return
+		}
+		u.x.own(c)
+	}
+	u.x.differs("the upstream's queue does not fill")
+}
+
+// ok is an answer that ends nothing.
+func ok(body string) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// head makes the head of a message of its lines.
+func head(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r\n" }
+
+// get is a plain request.
+func get(path string) string { return head("GET "+path+" HTTP/1.1", "Host: example.com") }
