@@ -152,7 +152,7 @@ func TestConfigFile(t *testing.T) {
 	kittest.ConfigFile(t, "../configs/object-storage.toml", &cfg)
 	want := DefaultConfig()
 	want.Listen, want.Admin, want.LogFormat, want.DataDir, want.DrainDelay = ":8007", ":9100", "text", "/data", 3*time.Second
-	want.Dir = cfg.Dir
+	want.Dir, want.File = cfg.Dir, cfg.File
 	if cfg != want {
 		t.Errorf("the file gives %+v, want %+v", cfg, want)
 	}
