@@ -57,8 +57,8 @@ type Engine struct {
 	Refused meter.Requests
 	// InFlight are the requests, tunnels included, that are being served.
 	InFlight atomic.Int64
-	// Accepted counts the client connections, Handled what the pool of
-	// upstream connections was asked for.
+	// Accepted counts the client connections, the others those to targets, made
+	// for a request or kept from an earlier one.
 	Accepted, UpstreamOpened, UpstreamReused atomic.Uint64
 
 	mu       sync.Mutex
