@@ -44,7 +44,7 @@
 // # When the disk fails
 //
 // Pebble cannot go on after a failed write of its log or manifest, and neither
-// can its caller, who does not know what is on disk (engine.go). The store then
+// can its caller, who does not know what is on disk (package engine of kit). The store then
 // refuses everything with 503, acknowledges nothing more, and says so through
 // health until the service is started again, which recovers from the log. A
 // disk that is merely getting full is refused earlier: below min_free bytes an

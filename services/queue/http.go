@@ -191,7 +191,7 @@ func (d *door) ack(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *door) queues(w http.ResponseWriter, _ *http.Request) error {
-	if err := d.store.engine.failure(); err != nil {
+	if err := d.store.engine.Failure(); err != nil {
 		return err
 	}
 	type row struct {

@@ -60,7 +60,7 @@ func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 	c.s.mu.RLock()
 	defer c.s.mu.RUnlock()
-	if !c.s.open || c.s.store.engine.failure() != nil {
+	if !c.s.open || c.s.store.engine.Failure() != nil {
 		return
 	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
@@ -89,5 +89,5 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(messagesDesc, float64(dead), "dead")
 	gauge(queuesDesc, float64(len(stats)))
 	gauge(oldestDesc, age)
-	gauge(sizeDesc, float64(c.s.store.engine.db.Metrics().DiskSpaceUsage()))
+	gauge(sizeDesc, float64(c.s.store.engine.DB().Metrics().DiskSpaceUsage()))
 }

@@ -59,7 +59,7 @@ func (q *queue) put(payload []byte) (i id, wait func() error, err error) {
 	_, _ = rand.Read(i[8:])
 	b := q.store.batch()
 	q.write(b, i, state{enqueuedAt: now, visibleAt: now}, payload)
-	if wait, err = q.store.engine.apply(b, true); err != nil {
+	if wait, err = q.store.engine.Apply(b, true); err != nil {
 		return id{}, nil, err
 	}
 	q.added(i, now)
@@ -118,7 +118,7 @@ func (q *queue) take(limit int, visibility time.Duration) (taken []Delivery, mor
 		_ = b.Set(visibleKey(q.name, deadline, e.id), nil, nil)
 		taken = append(taken, q.delivery(e.id, st, payload))
 	}
-	if _, err := q.store.engine.apply(b, false); err != nil {
+	if _, err := q.store.engine.Apply(b, false); err != nil {
 		return nil, false, err
 	}
 	for n, e := range entries {
@@ -156,7 +156,7 @@ type entry struct {
 // cursor up to what it leaves.
 func (q *queue) visible(limit int, now int64) (entries []entry, err error) {
 	var bad error
-	err = q.store.engine.scan(visibleKey(q.name, q.cursor, id{}), visibleKey(q.name, now+1, id{}), func(key, _ []byte) bool {
+	err = q.store.engine.Scan(visibleKey(q.name, q.cursor, id{}), visibleKey(q.name, now+1, id{}), func(key, _ []byte) bool {
 		var e entry
 		if _, _, e.at, e.id, bad = parseKey(key); bad != nil {
 			return false
@@ -176,7 +176,7 @@ func (q *queue) visible(limit int, now int64) (entries []entry, err error) {
 
 // read returns a message that the index names.
 func (q *queue) read(i id) (state, []byte, error) {
-	value, ok, err := q.store.engine.get(messageKey(kindState, q.name, i))
+	value, ok, err := q.store.engine.Get(messageKey(kindState, q.name, i))
 	if err != nil || !ok {
 		return state{}, nil, errors.Join(fmt.Errorf("message %s of %s has no state", i, q.name), err)
 	}
@@ -184,7 +184,7 @@ func (q *queue) read(i id) (state, []byte, error) {
 	if err != nil {
 		return state{}, nil, err
 	}
-	payload, ok, err := q.store.engine.get(messageKey(kindPayload, q.name, i))
+	payload, ok, err := q.store.engine.Get(messageKey(kindPayload, q.name, i))
 	if err != nil || !ok {
 		return state{}, nil, errors.Join(fmt.Errorf("message %s of %s has no payload", i, q.name), err)
 	}
@@ -230,7 +230,7 @@ func (q *queue) bury(dead []id, now int64) error {
 		q.erase(b, i, st)
 		st.visibleAt, st.deadSince, st.nonce = now, now, [nonceSize]byte{}
 		grave.write(b, i, st, payload)
-		if _, err := q.store.engine.apply(b, false); err != nil {
+		if _, err := q.store.engine.Apply(b, false); err != nil {
 			return err
 		}
 		q.total.Add(-1)
@@ -246,7 +246,7 @@ func (q *queue) bury(dead []id, now int64) error {
 func (q *queue) ack(r receipt) (wait func() error, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	value, ok, err := q.store.engine.get(messageKey(kindState, q.name, r.id))
+	value, ok, err := q.store.engine.Get(messageKey(kindState, q.name, r.id))
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +263,7 @@ func (q *queue) ack(r receipt) (wait func() error, err error) {
 	}
 	b := q.store.batch()
 	q.erase(b, r.id, st)
-	if wait, err = q.store.engine.apply(b, true); err != nil {
+	if wait, err = q.store.engine.Apply(b, true); err != nil {
 		return nil, err
 	}
 	full := q.flights.len() >= q.store.cfg.MaxInFlight
@@ -299,7 +299,7 @@ func (q *queue) expire() {
 	defer q.store.timers.Done()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.store.engine.failure() != nil {
+	if q.closed || q.store.engine.Failure() != nil {
 		return
 	}
 	q.armed = 0
@@ -330,7 +330,7 @@ func (q *queue) stats() QueueStats {
 	q.settle()
 	st := QueueStats{Name: q.name, InFlight: q.flights.len()}
 	st.Ready = int(q.total.Load()) - st.InFlight
-	_ = q.store.engine.scan(messageKey(kindState, q.name, q.oldest), append(prefix(kindState, q.name)[:1+len(q.name)], 1),
+	_ = q.store.engine.Scan(messageKey(kindState, q.name, q.oldest), append(prefix(kindState, q.name)[:1+len(q.name)], 1),
 		func(key, value []byte) bool {
 			if _, _, _, i, err := parseKey(key); err == nil {
 				q.oldest = i

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"minicloud.internal/kit/engine"
 )
 
 // Errors of the store; a door turns each into its protocol's own.
@@ -56,7 +58,7 @@ type Store struct {
 	fs      vfs.FS // a seam for tests
 	onFail  func(error)
 
-	engine *engine
+	engine *engine.Engine
 	start  time.Time // reads the monotonic clock
 	base   int64     // the store's time at start, in ns since 1970
 
@@ -85,13 +87,13 @@ func (s *Store) Open() error {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	var err error
-	if s.engine, err = openEngine(s.fs, s.cfg.DataDir, uint64(s.cfg.MinFree), s.logger, s.onFail); err != nil {
+	if s.engine, err = s.openEngine(); err != nil {
 		return err
 	}
 	s.start = time.Now()
 	s.base = s.start.UnixNano()
 	if err := s.load(); err != nil {
-		return errors.Join(fmt.Errorf("read %s: %w", s.cfg.DataDir, err), s.engine.close())
+		return errors.Join(fmt.Errorf("read %s: %w", s.cfg.DataDir, err), s.engine.Close())
 	}
 	return nil
 }
@@ -100,7 +102,7 @@ func (s *Store) Open() error {
 // were received: some passed while nobody watched.
 func (s *Store) load() error {
 	var bad error
-	err := s.engine.scan([]byte{kindState}, []byte{kindState + 1}, func(key, value []byte) bool {
+	err := s.engine.Scan([]byte{kindState}, []byte{kindState + 1}, func(key, value []byte) bool {
 		_, name, _, i, err := parseKey(key)
 		st, err2 := decodeState(value)
 		if bad = errors.Join(err, err2); bad != nil {
@@ -129,7 +131,7 @@ func (s *Store) load() error {
 		q.arm()
 		q.mu.Unlock()
 	}
-	return s.engine.failure()
+	return s.engine.Failure()
 }
 
 // now is the store's time in ns since 1970: the wall clock's at the start, and
@@ -146,7 +148,7 @@ func (s *Store) Close() error {
 		q.close()
 	}
 	s.timers.Wait()
-	if err := s.engine.close(); err != nil {
+	if err := s.engine.Close(); err != nil {
 		return fmt.Errorf("close %s: %w", s.cfg.DataDir, err)
 	}
 	return nil
@@ -214,7 +216,7 @@ func (s *Store) evict() bool {
 // returns when the message is on stable storage; after an error the message may
 // be there all the same, unless the error is one of this package's refusals.
 func (s *Store) Enqueue(name string, payload []byte) (messageID string, err error) {
-	if err := s.engine.room(); err != nil {
+	if err := s.engine.Room(); err != nil {
 		return "", err
 	}
 	q, err := s.acquire(name, true)
@@ -238,7 +240,7 @@ func (s *Store) Enqueue(name string, payload []byte) (messageID string, err erro
 // none, without an error, when that time is over or the store drains, and the
 // context's error when ctx ends first.
 func (s *Store) Receive(ctx context.Context, name string, limit int, wait, visibility time.Duration) ([]Delivery, error) {
-	if err := s.engine.failure(); err != nil {
+	if err := s.engine.Failure(); err != nil {
 		return nil, err
 	}
 	if wait <= 0 {
@@ -259,7 +261,7 @@ func (s *Store) Receive(ctx context.Context, name string, limit int, wait, visib
 
 // Ack deletes the message of a receipt, durably, or returns ErrReceipt.
 func (s *Store) Ack(text string) error {
-	if err := s.engine.failure(); err != nil {
+	if err := s.engine.Failure(); err != nil {
 		return err
 	}
 	r, ok := parseReceipt(text)
@@ -293,4 +295,4 @@ func (s *Store) Stats() []QueueStats {
 }
 
 // batch returns an empty batch of the engine.
-func (s *Store) batch() *pebble.Batch { return s.engine.db.NewBatch() }
+func (s *Store) batch() *pebble.Batch { return s.engine.DB().NewBatch() }

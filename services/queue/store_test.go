@@ -98,7 +98,7 @@ func TestDelivery(t *testing.T) {
 		q := s.find("q")
 		defer s.release(q)
 		var first id
-		_ = s.engine.scan(prefix(kindState, "q"), []byte{kindState + 1}, func(key, _ []byte) bool {
+		_ = s.engine.Scan(prefix(kindState, "q"), []byte{kindState + 1}, func(key, _ []byte) bool {
 			_, _, _, first, _ = parseKey(key)
 			return false
 		})
@@ -343,7 +343,7 @@ func TestRestart(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.DataDir = dir
 		err := NewStore(cfg, discard(), newMetrics(), nil).Open()
-		if err == nil || !strings.Contains(err.Error(), "another queue uses this directory") {
+		if err == nil || !strings.Contains(err.Error(), "another service uses this directory") {
 			t.Errorf("got %v", err)
 		}
 	})

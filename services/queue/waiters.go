@@ -80,8 +80,8 @@ func (q *queue) sleep(ctx context.Context, me *waiter, timer *time.Timer) (over 
 		return false, ctx.Err() // the two may come together: ctx wins
 	case <-timer.C:
 	case <-q.store.draining:
-	case <-q.store.engine.failed:
-		return true, q.store.engine.failure()
+	case <-q.store.engine.Failed():
+		return true, q.store.engine.Failure()
 	}
 	return true, nil
 }

@@ -134,7 +134,7 @@ func TestLongPoll(t *testing.T) {
 			q.write(b, i, st, fmt.Appendf(nil, "%d", n))
 			q.added(i, st.visibleAt)
 		}
-		if _, err := s.engine.apply(b, false); err != nil {
+		if _, err := s.engine.Apply(b, false); err != nil {
 			t.Fatal(err)
 		}
 		q.waiters.signal()
