@@ -1,379 +1,262 @@
 package disk
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"hash/maphash"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"minicloud.internal/kit/engine"
 	"minicloud.internal/objectstorage/store"
 )
 
 const (
-	shards  = 16   // directories below objects, by the first digit of the hash
-	stripes = 1024 // locks; each guards the keys that share its hash bits
+	// stripes are the locks; each guards the keys that share its hash.
+	stripes = 4096
+	// uploadStripes are those of uploads in parts.
+	uploadStripes = 256
 )
 
 // Options are what [Open] can be told. The zero value of a field is its default.
 type Options struct {
-	Logger *slog.Logger     // hears of damaged files; default: nobody
-	FS     FS               // default [OS]
+	Logger *slog.Logger     // hears of damage; default: nobody
+	FS     vfs.FS           // a seam for tests, under everything; default [vfs.Default]
 	Now    func() time.Time // the clock of Modified; default [time.Now]
+	// OnFail is called once, with the cause, when the store stops.
+	OnFail func(error)
+	// InlineThreshold is the longest body, in bytes, that is kept in the
+	// database; default 64 KiB, below 0 none.
+	InlineThreshold int64
+	// CacheSize is the memory for blocks of the database; default 20 MiB.
+	CacheSize int64
+	// MinFree is the free space, in bytes, below which nothing is taken in;
+	// default 64 MiB, below 0 switched off.
+	MinFree int64
+	// ScrubInterval is the time from the end of one scrub to the next; 0: none.
+	// ScrubRate is how many bytes one reads a second; default 16 MiB.
+	ScrubInterval time.Duration
+	ScrubRate     int64
+}
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	for _, d := range []struct {
+		field *int64
+		value int64
+	}{{&o.InlineThreshold, 64 << 10}, {&o.CacheSize, 20 << 20}, {&o.MinFree, 64 << 20}, {&o.ScrubRate, 16 << 20}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+		*d.field = max(*d.field, 0)
+	}
 }
 
 // Store is the driver; see the package comment.
 type Store struct {
-	objects, tmp string
-	lock         *lockFile
-	fs           FS
-	now          func() time.Time
-	index        index
-	damaged      atomic.Int64
-	buffers      sync.Pool // of *[]byte, for bodies and headers
+	o      Options
+	dir    string
+	blobs  string
+	fs     vfs.FS
+	logger *slog.Logger
+	engine *engine.Engine
+	clock  clock
+	// started is the number that the clock began with: what was made before is
+	// older.
+	started uint64
+	dirs    [blobDirs]dirSync
+	buffers sync.Pool // of *[]byte, bufferSize each
+	counts  counts
+	damaged damaged
+	garbage chan struct{} // wakes the collector; holds 1
 
-	// A commit holds its key's lock from the decision to the index, a reader
-	// while it opens the file.
+	// A commit holds its key's lock from the decision until it is durable, a
+	// reader while it opens the object.
+	seed  maphash.Seed
 	locks [stripes]sync.RWMutex
-	// stopped holds the failed sync that ended all writing.
-	stopped atomic.Pointer[error]
+	// A commit of a part holds its upload's lock for reading; what ends the
+	// upload, for writing. It is taken before that of a key.
+	uploads [uploadStripes]sync.RWMutex
+
+	bucketsMu sync.RWMutex
+	buckets   map[string]*bucket
+
+	// pins counts the open bodies of each manifest.
+	pinsMu sync.Mutex
+	pins   map[uint64]int
+
+	// doubt has the rows whose last commit may or may not be durable, since the
+	// store stopped in it.
+	doubt    sync.Map // string -> struct{}
+	closing  sync.Once
+	closed   error
+	scrubbed scrubbed
 }
 
 var _ store.Store = (*Store)(nil)
 
 // Open opens the data directory dir, and creates it where it is absent. It
-// waits for nothing: a directory that another store has open is an error. Every
-// file that is not a sound object is logged, counted by [Store.Damaged] and
-// left where it is.
+// waits for nothing: a directory that another store has open is an error. What
+// has to look at every object runs in [Store.Run].
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{objects: filepath.Join(dir, "objects"), tmp: filepath.Join(dir, "tmp"), fs: o.FS, now: o.Now,
-		buffers: sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}}
-	if s.fs == nil {
-		s.fs = OS{}
+	o.setDefaults()
+	s := &Store{
+		o: o, dir: dir, blobs: o.FS.PathJoin(dir, "blobs"), fs: o.FS, logger: o.Logger, seed: maphash.MakeSeed(),
+		buffers: sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }},
+		buckets: map[string]*bucket{}, pins: map[uint64]int{}, garbage: make(chan struct{}, 1),
 	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	logger := o.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	if err := s.makeDir(dir); err != nil {
-		return nil, classify("create the data directory", err)
-	}
-	lock, unclean, err := takeLock(filepath.Join(dir, "LOCK"))
-	if err != nil {
-		return nil, err
-	}
-	s.lock = lock
-	err = s.prepare(unclean)
-	if err == nil {
-		err = s.scan(logger)
-	}
-	if err != nil {
-		lock.release(!unclean)
+	if err := s.prepare(); err != nil {
 		return nil, classify("open the data directory "+dir, err)
+	}
+	var err error
+	s.engine, err = engine.Open(o.FS.PathJoin(dir, "meta"), engine.Options{
+		FS: o.FS, Logger: o.Logger, OnFail: o.OnFail, OnCorrupt: s.onCorrupt, MinFree: uint64(o.MinFree), Reserve: reserveSize(o.MinFree),
+		ReadOn: true, Pebble: pebbleOptions(o),
+	})
+	if err != nil {
+		return nil, classify("open the store", err)
+	}
+	if err = s.openClock(); err == nil {
+		err = s.openBuckets()
+	}
+	if err != nil {
+		return nil, errors.Join(classify("read the data directory "+dir, err), s.engine.Close())
 	}
 	return s, nil
 }
 
-// makeDir creates dir and what is missing above it, durably.
-func (s *Store) makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
+// prepare makes the directories, durably, so that no write has to.
+func (s *Store) prepare() error {
+	if _, err := s.fs.Stat(s.fs.PathJoin(s.dir, "objects")); err == nil {
+		return errors.New("it holds files of an earlier version of the object store (objects/), which this one does not read; " +
+			"choose another data_dir, or remove what is there")
 	}
-	parent := filepath.Dir(dir)
-	if err := s.makeDir(parent); err != nil {
-		return err
-	}
-	if err := s.fs.Mkdir(dir); err != nil {
-		return err
-	}
-	return s.fs.SyncDir(parent)
-}
-
-// prepare makes the directories, so that no write has to, and empties tmp.
-func (s *Store) prepare(unclean bool) error {
-	for _, dir := range []string{s.tmp, s.objects} {
-		if err := s.fs.Mkdir(dir); err != nil {
-			return err
-		}
-	}
-	have, err := s.fs.ReadDir(s.objects)
+	made, err := s.makeDir(s.dir)
 	if err != nil {
 		return err
 	}
-	if len(have) < shards || unclean {
-		for n := range shards {
-			if err := s.fs.Mkdir(s.shard(n)); err != nil {
-				return err
-			}
-		}
-		for _, dir := range []string{s.objects, filepath.Dir(s.objects)} {
-			if err := s.fs.SyncDir(dir); err != nil {
-				return err
-			}
-		}
+	if _, err = s.makeDir(s.fs.PathJoin(s.dir, "meta")); err != nil {
+		return err
 	}
-	for n := 0; unclean && n < shards; n++ {
-		if err := s.fs.SyncDir(s.shard(n)); err != nil {
-			return err
-		}
-	}
-	orphans, err := s.fs.ReadDir(s.tmp)
+	fresh, err := s.makeDir(s.blobs)
 	if err != nil {
 		return err
 	}
-	for _, name := range orphans {
-		if err := s.fs.Remove(filepath.Join(s.tmp, name)); err != nil {
+	if made || fresh {
+		if err := s.syncPath(s.dir); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.makeBlobDirs()
 }
 
-// scan builds the index from the header of every file.
-func (s *Store) scan(logger *slog.Logger) error {
-	var group errgroup.Group
-	group.SetLimit(8) // mostly waits for the disk
-	for n := range shards {
-		group.Go(func() error { return s.scanShard(s.shard(n), logger) })
-	}
-	return group.Wait()
-}
-
-func (s *Store) scanShard(dir string, logger *slog.Logger) error {
-	names, err := s.fs.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		f, info, err := s.openFile(path)
-		if err == nil {
-			_ = f.Close()
-			if want, _ := s.locate(info.Key); want != path {
-				err = corrupt("it belongs to another key than its name says")
-			}
-		}
-		switch {
-		case errors.Is(err, store.ErrCorrupt):
-			s.damaged.Add(1)
-			logger.Error("a file of the store is damaged", "file", path, "reason", err)
-		case err != nil:
-			return err
-		default:
-			s.index.set(info)
-		}
-	}
-	return nil
-}
-
-// Close implements [store.Store]. It must come after every other call.
-func (s *Store) Close() error { return s.lock.release(true) }
-
-// Len returns the number of objects.
-func (s *Store) Len() int { return s.index.len() }
-
-// Damaged returns how many files were found damaged at start.
-func (s *Store) Damaged() int { return int(s.damaged.Load()) }
-
-func (s *Store) shard(n int) string {
-	return filepath.Join(s.objects, strconv.FormatInt(int64(n), shards))
-}
-
-// locate returns the file of a key and the lock that guards it.
-func (s *Store) locate(key string) (path string, lock *sync.RWMutex) {
-	sum := sha256.Sum256([]byte(key))
-	return filepath.Join(s.shard(int(sum[0]>>4)), hex.EncodeToString(sum[:])), &s.locks[binary.BigEndian.Uint16(sum[1:])%stripes]
-}
-
-// Get implements [store.Store].
-func (s *Store) Get(ctx context.Context, key string) (*store.Object, error) {
-	f, info, err := s.read(key)
-	if err != nil {
-		return nil, err
-	}
-	b := &body{f}
-	if _, err := b.Seek(0, io.SeekStart); err != nil {
-		_ = f.Close()
-		return nil, classify("open an object", err)
-	}
-	return &store.Object{Info: info, Body: b}, nil
-}
-
-// Head implements [store.Store].
-func (s *Store) Head(ctx context.Context, key string) (store.Info, error) {
-	f, info, err := s.read(key)
-	if err == nil {
-		_ = f.Close()
-	}
-	return info, err
-}
-
-func (s *Store) read(key string) (*os.File, store.Info, error) {
-	if err := store.CheckKey(key); err != nil {
-		return nil, store.Info{}, err
-	}
-	path, lock := s.locate(key)
-	lock.RLock()
-	defer lock.RUnlock()
-	return s.readLocked(key, path)
-}
-
-// readLocked opens the object of a key whose lock is held.
-func (s *Store) readLocked(key, path string) (*os.File, store.Info, error) {
-	f, info, err := s.openFile(path)
+// makeDir creates dir and what is missing above it, durably but for its own
+// entry where its parent was there.
+func (s *Store) makeDir(dir string) (made bool, err error) {
+	info, err := s.fs.Stat(dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, store.Info{}, store.ErrNotFound
-	case err == nil && info.Key != key:
-		_ = f.Close()
-		err = corrupt("it belongs to another key")
+	case err == nil && !info.IsDir():
+		return false, &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	case err == nil || !errors.Is(err, fs.ErrNotExist):
+		return false, err
 	}
-	if err != nil {
-		return nil, store.Info{}, classify("open an object", err)
-	}
-	return f, info, nil
-}
-
-// openFile opens a file and reads its header.
-func (s *Store) openFile(path string) (f *os.File, info store.Info, err error) {
-	if f, err = s.fs.Open(path); err != nil {
-		return nil, store.Info{}, err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
+	parent := s.fs.PathDir(dir)
+	if parent != dir && parent != "." {
+		if made, err := s.makeDir(parent); err != nil {
+			return false, err
+		} else if made {
+			if err := s.syncPath(s.fs.PathDir(parent)); err != nil {
+				return false, err
+			}
 		}
-	}()
-	buffer := s.buffers.Get().(*[]byte)
-	defer s.buffers.Put(buffer)
-	header := (*buffer)[:headerSize]
-	switch n, err := f.ReadAt(header, 0); {
-	case err == io.EOF:
-		return nil, store.Info{}, corrupt("the file ends after %d bytes", n)
-	case errors.Is(err, syscall.EIO):
-		return nil, store.Info{}, corrupt("the disk cannot read it")
-	case err != nil:
-		return nil, store.Info{}, err
 	}
-	if info, err = decodeHeader(header); err != nil {
-		return nil, store.Info{}, err
+	if err := s.fs.MkdirAll(dir, 0o700); err != nil {
+		return false, err
 	}
-	stat, err := f.Stat()
-	if err != nil {
-		return nil, store.Info{}, err
-	}
-	if stat.Size()-headerSize != info.Size {
-		return nil, store.Info{}, corrupt("the body has %d bytes, expected %d", stat.Size()-headerSize, info.Size)
-	}
-	return f, info, nil
+	return true, s.syncPath(parent)
 }
 
-// check decides c for a key whose lock is held, on what the disk holds.
-func (s *Store) check(key, path string, c store.Condition) (exists bool, err error) {
-	f, info, err := s.readLocked(key, path)
+// Close implements [store.Store]. It must come after every other call, and after
+// [Store.Run] has returned. Closing twice is no error.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		if s.engine.Failure() == nil {
+			s.clock.settle()
+		}
+		s.closed = s.engine.Close()
+	})
+	return s.closed
+}
+
+// settle lowers the limit to what was given out, as nobody will need more.
+func (c *clock) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.limit > 0 {
+		_ = c.save(c.last + 1) // without it the next process only begins later
+	}
+}
+
+// lock returns the lock of a row of a latest version.
+func (s *Store) lock(row []byte) *sync.RWMutex {
+	return &s.locks[maphash.Bytes(s.seed, row)%stripes]
+}
+
+// writable says why nothing can be written: the store has stopped.
+func (s *Store) writable() error {
+	return s.classify("write", s.engine.Failure())
+}
+
+// classify is the function of that name, and adds the cause of a stop.
+func (s *Store) classify(action string, err error) error {
+	if errors.Is(err, engine.ErrFailed) {
+		return fmt.Errorf("%s: %w: %w", action, store.ErrStopped, s.engine.Cause())
+	}
+	return classify(action, err)
+}
+
+// classify adds the store's own error to a file system's or the database's, for
+// what was tried.
+func classify(action string, err error) error {
+	kind := error(nil)
 	switch {
 	case err == nil:
-		_ = f.Close()
-		return true, c.Check(&info)
-	case errors.Is(err, store.ErrNotFound):
-		return false, c.Check(nil)
-	case errors.Is(err, store.ErrCorrupt) && c.IsZero():
-		return true, nil
+		return nil
+	case errors.Is(err, store.ErrCorrupt):
+		return fmt.Errorf("%s: %w", action, err)
+	case pebble.IsCorruptionError(err):
+		kind = store.ErrCorrupt
+	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		kind = store.ErrNoSpace
+	case errors.Is(err, syscall.EROFS):
+		kind = store.ErrReadOnly
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		kind = store.ErrBusy
+	default:
+		return fmt.Errorf("%s: %w", action, err)
 	}
-	return false, err
+	return fmt.Errorf("%s: %w: %w", action, kind, err)
 }
 
-// Delete implements [store.Store].
-func (s *Store) Delete(ctx context.Context, key string, c store.Condition) error {
-	if err := store.CheckKey(key); err != nil {
-		return err
+// readFailure is classify for what reads: a disk that cannot read a body, or the
+// record of one, has damaged it.
+func (s *Store) readFailure(action string, err error) error {
+	if errors.Is(err, syscall.EIO) && !errors.Is(err, engine.ErrFailed) {
+		return fmt.Errorf("%s: %w: %w", action, store.ErrCorrupt, err)
 	}
-	path, lock := s.locate(key)
-	lock.Lock()
-	defer lock.Unlock()
-	if err := s.writable(); err != nil {
-		return err
-	}
-	if exists, err := s.check(key, path, c); err != nil || !exists {
-		return err
-	}
-	if err := s.fs.Remove(path); err != nil {
-		return classify("remove an object", err)
-	}
-	err := s.syncDir(filepath.Dir(path))
-	s.index.delete(key)
-	return err
+	return s.classify(action, err)
 }
-
-// List implements [store.Store].
-func (s *Store) List(ctx context.Context, q store.Query) (store.Page, error) {
-	if q.Limit < 1 {
-		return store.Page{}, fmt.Errorf("list: the limit is %d, expected 1 or more", q.Limit)
-	}
-	return s.index.list(q), nil
-}
-
-// writable returns ErrStopped once a sync has failed.
-func (s *Store) writable() error {
-	if cause := s.stopped.Load(); cause != nil {
-		return fmt.Errorf("%w: %w", store.ErrStopped, *cause)
-	}
-	return nil
-}
-
-// stop ends all writing because of a failed sync.
-func (s *Store) stop(cause error) error {
-	s.stopped.CompareAndSwap(nil, &cause)
-	return fmt.Errorf("%w: %w", store.ErrStopped, cause)
-}
-
-func (s *Store) syncDir(dir string) error {
-	if err := s.fs.SyncDir(dir); err != nil {
-		return s.stop(fmt.Errorf("sync a directory: %w", err))
-	}
-	return nil
-}
-
-// body is the part of a file behind its header. It has exactly the methods
-// that are right for that part: those of the file that count from its
-// beginning would not be.
-type body struct{ f *os.File }
-
-func (b *body) Read(p []byte) (int, error) { return b.f.Read(p) }
-
-func (b *body) Seek(offset int64, whence int) (int64, error) {
-	if whence == io.SeekStart {
-		if offset < 0 {
-			return 0, fmt.Errorf("seek to %d: %w", offset, syscall.EINVAL)
-		}
-		offset += headerSize
-	}
-	n, err := b.f.Seek(offset, whence)
-	if err == nil && n < headerSize {
-		_, _ = b.f.Seek(headerSize, io.SeekStart)
-		return 0, fmt.Errorf("seek to %d: %w", n-headerSize, syscall.EINVAL)
-	}
-	return n - headerSize, err
-}
-
-// SyscallConn lets net send the body with sendfile(2), from the file's offset
-// up to its end.
-func (b *body) SyscallConn() (syscall.RawConn, error) { return b.f.SyscallConn() }
-
-func (b *body) Close() error { return b.f.Close() }

@@ -1,299 +1,249 @@
 package disk
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"minicloud.internal/objectstorage/store"
 )
 
-var errPower = errors.New("the power is off")
-
-// powerFS is a file system whose power goes before or amid its nth operation.
-// Everything that was not synced by then may be lost: cut decides of each file
-// whether its unsynced bytes are there, and of each directory how many of its
-// unsynced changes, in order, survived. Real syncs are left out: they would
-// only take time.
-type powerFS struct {
-	OS
-	left    int // operations before the cut
-	off     bool
-	rand    *rand.Rand
-	saved   string // a directory for what a change would destroy
-	pending []change
-	files   map[string]*powerFile // by path, of those with unsynced bytes
+// A history is what clients know of their keys: what was acknowledged, and what
+// is under way.
+type history struct {
+	mu    sync.Mutex
+	acked map[string]string
+	doing map[string]string
+	steps int
+	moved *sync.Cond // steps did; with mu
+	// pause is held for reading during a step, and for writing while the load
+	// would only take the time of a check.
+	pause sync.RWMutex
 }
 
-// change is a change to a directory that was not synced, and how to undo it.
-type change struct {
-	dir  string
-	undo func() error
+// do notes a change of a key around its doing. "-" is its absence.
+func (h *history) do(key, value string, change func() error) error {
+	h.pause.RLock()
+	defer h.pause.RUnlock()
+	h.mu.Lock()
+	h.doing[key] = value
+	h.mu.Unlock()
+	err := change()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.doing, key)
+	h.steps++
+	h.moved.Broadcast()
+	if err == nil {
+		h.acked[key] = value
+	}
+	return err
 }
 
-// step reports whether an operation still happens.
-func (f *powerFS) step() bool {
-	if f.off {
-		return false
-	}
-	f.left--
-	f.off = f.left < 0
-	return !f.off
-}
-
-// save keeps what is at path and returns how to bring it back.
-func (f *powerFS) save(path string) func() error {
-	keep := filepath.Join(f.saved, fmt.Sprint(len(f.pending), f.rand.Uint64()))
-	if err := os.Link(path, keep); err != nil {
-		return func() error { return nil }
-	}
-	return func() error { return os.Rename(keep, path) }
-}
-
-func (f *powerFS) Create(path string) (File, error) {
-	if !f.step() {
-		return nil, errPower
-	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	p := &powerFile{fs: f, f: file, path: path}
-	f.files[path] = p
-	return p, nil
-}
-
-func (f *powerFS) Rename(from, to string) error {
-	if !f.step() {
-		return errPower
-	}
-	bringBack := f.save(to)
-	f.pending = append(f.pending, change{filepath.Dir(to), func() error {
-		if err := os.Rename(to, from); err != nil {
-			return err
+// client changes keys of its own until stop.
+func (h *history) client(t *testing.T, s *Store, n int, stop <-chan struct{}) {
+	r := rand.New(rand.NewPCG(uint64(n), 9))
+	for round := 0; ; round++ {
+		select {
+		case <-stop:
+			return
+		default:
 		}
-		return bringBack()
-	}})
-	if p := f.files[from]; p != nil {
-		delete(f.files, from)
-		f.files[to], p.path = p, to
-	}
-	return os.Rename(from, to)
-}
-
-func (f *powerFS) Remove(path string) error {
-	if !f.step() {
-		return errPower
-	}
-	f.pending = append(f.pending, change{filepath.Dir(path), f.save(path)})
-	delete(f.files, path)
-	return os.Remove(path)
-}
-
-func (f *powerFS) SyncDir(dir string) error {
-	if !f.step() {
-		return errPower
-	}
-	f.forget(dir)
-	return nil
-}
-
-// forget drops the undo of a directory's changes: they are durable.
-func (f *powerFS) forget(dir string) {
-	kept := f.pending[:0]
-	for _, c := range f.pending {
-		if c.dir != dir {
-			kept = append(kept, c)
+		key := fmt.Sprintf("%d/%d", n, r.IntN(12))
+		body := fmt.Sprint(round, key, strings.Repeat("x", []int{0, 3000, 40_000, 90_000}[r.IntN(4)]))
+		var err error
+		switch r.IntN(8) {
+		case 0, 1:
+			err = h.do(key, "-", func() error { return remove(t, s, key) })
+		case 2:
+			err = h.do(key, body+body, func() error { return putParts(t, s, key, body, body) })
+		default:
+			err = h.do(key, body, func() error { return put(t, s, key, body) })
+		}
+		if err != nil {
+			t.Errorf("%s: %v", key, err)
+			return
 		}
 	}
-	f.pending = kept
 }
 
-// cut loses what may be lost.
-func (f *powerFS) cut(t *testing.T) {
+// putParts puts an object in parts.
+func putParts(t testing.TB, s *Store, key string, bodies ...string) error {
 	t.Helper()
-	for _, p := range f.files {
-		if err := p.lose(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	lost := map[string]bool{} // directories that lose all from here on back
-	keep := map[string]int{}
-	for _, c := range f.pending {
-		keep[c.dir]++
-	}
-	for dir, n := range keep {
-		keep[dir] = f.rand.IntN(n + 1) // so many survive
-	}
-	for i := len(f.pending) - 1; i >= 0; i-- {
-		c := f.pending[i]
-		n := 0
-		for _, before := range f.pending[:i] {
-			if before.dir == c.dir {
-				n++
-			}
-		}
-		if lost[c.dir] = n >= keep[c.dir]; lost[c.dir] {
-			if err := c.undo(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-type powerFile struct {
-	fs     *powerFS
-	f      *os.File
-	path   string
-	synced int64 // bytes of the file that are durable
-	header bool  // something was overwritten since the last sync
-}
-
-// tear passes an operation on; the one amid which the power goes happens in
-// part.
-func (p *powerFile) tear(b []byte, write func([]byte) (int, error)) (int, error) {
-	if was := p.fs.off; p.fs.step() {
-		return write(b)
-	} else if !was {
-		n, _ := write(b[:p.fs.rand.IntN(len(b)+1)])
-		return n, errPower
-	}
-	return 0, errPower
-}
-
-func (p *powerFile) Write(b []byte) (int, error) { return p.tear(b, p.f.Write) }
-
-func (p *powerFile) WriteAt(b []byte, off int64) (int, error) {
-	p.header = true
-	return p.tear(b, func(b []byte) (int, error) { return p.f.WriteAt(b, off) })
-}
-
-func (p *powerFile) Sync() error {
-	if !p.fs.step() {
-		return errPower
-	}
-	stat, err := p.f.Stat()
+	ctx := t.Context()
+	id, err := s.CreateMultipart(ctx, bucketName, store.Multipart{Key: key})
 	if err != nil {
 		return err
 	}
-	p.synced, p.header = stat.Size(), false
-	delete(p.fs.files, p.path)
-	return nil
-}
-
-func (p *powerFile) Close() error {
-	_ = p.f.Close()
-	if !p.fs.step() {
-		return errPower
-	}
-	return nil
-}
-
-// lose makes of the file one of the things that a power cut can leave: all that
-// was written, what was synced, or the length without the bytes.
-func (p *powerFile) lose() error {
-	stat, err := os.Stat(p.path)
-	if err != nil {
-		return nil // it is gone already
-	}
-	choice := p.fs.rand.IntN(3)
-	if choice == 0 {
-		return nil
-	}
-	if p.header {
-		f, err := os.OpenFile(p.path, os.O_WRONLY, 0)
+	var parts []store.PartID
+	for n, body := range bodies {
+		u, err := s.Stage(ctx, strings.NewReader(body), -1)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		if _, err := f.WriteAt(make([]byte, min(headerSize, stat.Size())), 0); err != nil {
+		p, err := u.CommitPart(ctx, bucketName, key, id, n+1, store.Checksum{})
+		if err != nil {
 			return err
 		}
+		parts = append(parts, store.PartID{Number: p.Number, ETag: p.ETag})
 	}
-	if err := os.Truncate(p.path, p.synced); err != nil {
-		return err
-	}
-	if choice == 2 {
-		return os.Truncate(p.path, stat.Size())
-	}
-	return nil
+	_, err = s.CompleteMultipart(ctx, bucketName, key, id, parts, store.Attributes{}, store.Condition{})
+	return err
 }
 
-// TestPowerCuts cuts the power at every operation of a short history, several
-// times each with other losses, and checks what a restart finds: everything
-// that was acknowledged, and of the write under way the old or the new.
+// TestPowerCuts cuts the power at many moments of a mixed load. What was not
+// synced is lost, or half of it, or nothing; what was acknowledged is there, what
+// was under way is there whole or not at all, and listings and files agree.
 func TestPowerCuts(t *testing.T) {
-	long := strings.Repeat("0123456789abcdef", 2*bufferSize/16)
-	history := []struct{ key, body string }{ // "-" deletes
-		{"a", "1"}, {"b", "1"}, {"a", "2"}, {"b", "-"}, {"a", long}, {"b", "2"}, {"a", "-"}, {"a", "3"}, {"c", ""},
-	}
-	for seed := range uint64(4) {
-		for n := 0; ; n++ {
-			dir := t.TempDir()
-			s, err := Open(dir, Options{})
-			if err != nil {
+	for _, versioning := range []store.Versioning{store.Off, store.Enabled} {
+		disk := vfs.NewCrashableMem()
+		s := open(t, disk, Options{})
+		if versioning != store.Off {
+			if err := s.UpdateBucket(t.Context(), bucketName, func(b *store.Bucket) error { b.Versioning = versioning; return nil }); err != nil {
 				t.Fatal(err)
 			}
-			fs := &powerFS{left: n, rand: rand.New(rand.NewPCG(seed, uint64(n))), saved: t.TempDir(), files: map[string]*powerFile{}}
-			s.fs = fs
-			durable := map[string]string{"a": "-", "b": "-", "c": "-"}
-			var underWay struct{ key, body string }
-			done := true
-			for _, step := range history {
-				if step.body == "-" {
-					err = s.Delete(t.Context(), step.key, store.Condition{})
-				} else {
-					err = put(t, s, step.key, step.body)
-				}
-				if err != nil {
-					done, underWay = false, step
-					break
-				}
-				durable[step.key] = step.body
-			}
-			if !done && !errors.Is(err, errPower) {
-				t.Fatalf("cut %d: %v", n, err)
-			}
-			fs.cut(t)
-			if err := s.lock.release(false); err != nil {
-				t.Fatal(err)
-			}
-			s = open(t, dir, Options{FS: noSync{}})
-			if s.Damaged() > 0 {
-				t.Errorf("seed %d, cut %d: %d damaged files", seed, n, s.Damaged())
-			}
-			for key, want := range durable {
-				got := value(t, s, key)
-				if got != want && (key != underWay.key || got != underWay.body) {
-					t.Errorf("seed %d, cut %d: %q holds %.10q…, want %.10q…, or of the write under way %.10q…", seed, n, key, got, want, underWay.body)
-				}
-				if info, err := s.Head(t.Context(), key); err == nil {
-					if sum := md5.Sum([]byte(got)); info.ETag != hex.EncodeToString(sum[:]) {
-						t.Errorf("seed %d, cut %d: the ETag of %q is not of its body", seed, n, key)
+		}
+		h := &history{acked: map[string]string{}, doing: map[string]string{}}
+		h.moved = sync.NewCond(&h.mu)
+		stop := make(chan struct{})
+		var all sync.WaitGroup
+		for n := range 6 {
+			all.Go(func() { h.client(t, s, n, stop) })
+		}
+		all.Go(func() { // the collector removes files meanwhile
+			for {
+				select {
+				case <-stop:
+					return
+				case <-s.garbage:
+					if _, err := s.collectOnce(t.Context()); err != nil {
+						t.Error(err)
 					}
 				}
 			}
-			agree(t, s, "a", "b", "c")
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
+		})
+		r := rand.New(rand.NewPCG(7, 7))
+		for cut := range 24 {
+			h.mu.Lock()
+			for enough := h.steps + 20 + r.IntN(40); h.steps < enough; {
+				h.moved.Wait()
 			}
-			if done {
-				if n < 50 {
-					t.Errorf("the history took only %d operations", n)
-				}
-				break
-			}
+			// With the lock held, what the maps say is what was acknowledged before.
+			crashed := disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[cut%3], RNG: r})
+			acked, doing := maps.Clone(h.acked), maps.Clone(h.doing)
+			h.mu.Unlock()
+			h.pause.Lock()
+			checkHistory(t, crashed, fmt.Sprintf("versioning %q, cut %d", versioning, cut), acked, doing)
+			h.pause.Unlock()
+		}
+		close(stop)
+		all.Wait()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
 
-// noSync leaves out the syncs after a simulated crash.
-type noSync struct{ OS }
+func checkHistory(t *testing.T, disk vfs.FS, what string, acked, doing map[string]string) {
+	t.Helper()
+	s := open(t, disk, Options{})
+	for key, value := range doing {
+		if _, ok := acked[key]; !ok {
+			acked[key] = "-"
+		}
+		_ = value
+	}
+	for key, want := range acked {
+		got := "-"
+		o, err := s.Get(t.Context(), bucketName, key, "")
+		if err == nil {
+			var b []byte
+			b, err = io.ReadAll(o.Body)
+			_ = o.Body.Close()
+			got = string(b)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %q: %v", what, key, err)
+		} else if also, under := doing[key]; got != want && (!under || got != also) {
+			t.Errorf("%s: %q holds %.30q of %d bytes, want %.30q of %d, or what was under way", what, key, got, len(got), want, len(want))
+		}
+	}
+	agree(t, s)
+	if err := put(t, s, "after", "x"); err != nil {
+		t.Errorf("%s: a put afterwards: %v", what, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("%s: close: %v", what, err)
+	}
+}
 
-func (noSync) SyncDir(string) error { return nil }
+// TestTornLog cuts bytes off the end of the log: what is left is a beginning of
+// the history.
+func TestTornLog(t *testing.T) {
+	for cut := 1; cut < 30_000; cut = cut*2 + 7 {
+		disk := vfs.NewCrashableMem()
+		s := open(t, disk, Options{})
+		const n = 20
+		for i := range n {
+			if err := put(t, s, fmt.Sprintf("%02d", i), strings.Repeat("x", 1000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		torn := disk.CrashClone(vfs.CrashCloneCfg{})
+		truncateLog(t, torn, cut)
+		s = open(t, torn, Options{})
+		gone := false
+		for i := range n {
+			switch got := value(t, s, fmt.Sprintf("%02d", i)); {
+			case got == "-":
+				gone = true
+			case gone || got != strings.Repeat("x", 1000):
+				t.Errorf("%d bytes cut off: object %d is there with %d bytes, but not all before it", cut, i, len(got))
+			}
+		}
+		agree(t, s)
+	}
+}
+
+// truncateLog cuts bytes off the newest log that has any.
+func truncateLog(t *testing.T, fs vfs.FS, cut int) {
+	t.Helper()
+	names, err := fs.List("data/meta")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := ""
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") {
+			newest = max(newest, name)
+		}
+	}
+	path := fs.PathJoin("data/meta", newest)
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(f)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = fs.Create(path, vfs.WriteCategoryUnspecified); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = f.Write(b[:max(len(b)-cut, 0)]); err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,187 +1,187 @@
 package disk
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5"
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"hash"
+	"hash/crc32"
 	"io"
-	"path/filepath"
-	"syscall"
 
 	"minicloud.internal/objectstorage/store"
 )
 
-const (
-	// bufferSize is the unit in which bodies are read, hashed and written.
-	bufferSize = 256 << 10
-	// syncEvery bounds what the kernel holds back of one body, and with it
-	// how long the last sync takes.
-	syncEvery = 64 << 20
-)
-
-// upload is a file in tmp. It implements [store.Upload].
+// An upload is a body in memory, or in a file. It implements [store.Upload].
 type upload struct {
-	s      *Store
-	path   string
-	f      File // nil once closed
-	hash   hash.Hash
-	etag   string
-	size   int64
-	staged bool // the file exists in tmp
+	s    *Store
+	data []byte
+	blob *blob // nil: data is the body
+	size int64
+	sum  [md5.Size]byte
+	done bool // committed or discarded
 }
 
 // Stage implements [store.Store].
-func (s *Store) Stage(ctx context.Context, body io.Reader) (store.Upload, error) {
-	if err := s.writable(); err != nil {
+func (s *Store) Stage(ctx context.Context, body io.Reader, size int64) (store.Upload, error) {
+	if err := s.engine.Room(); err != nil {
+		return nil, s.classify("take a body", err)
+	}
+	if size >= 0 && size <= s.o.InlineThreshold {
+		data := make([]byte, size+1)
+		n, err := readFull(body, data)
+		if err == io.EOF {
+			return s.inline(data[:n]), nil
+		}
+		if err != nil {
+			return nil, &store.BodyError{Err: err}
+		}
+		body = io.MultiReader(bytes.NewReader(data), body) // it is longer than that
+	}
+	buffer := s.buffers.Get().(*[]byte)
+	defer s.buffers.Put(buffer)
+	n, err := readFull(body, *buffer)
+	if err != nil && err != io.EOF {
+		return nil, &store.BodyError{Err: err}
+	}
+	if err == io.EOF && int64(n) <= s.o.InlineThreshold {
+		return s.inline(bytes.Clone((*buffer)[:n])), nil
+	}
+	u := &upload{s: s}
+	if u.blob, err = s.createBlob(); err != nil {
 		return nil, err
 	}
-	random := make([]byte, 16)
-	_, _ = rand.Read(random) // never fails (crypto/rand)
-	u := &upload{s: s, path: filepath.Join(s.tmp, hex.EncodeToString(random)), hash: md5.New()}
-	f, err := s.fs.Create(u.path)
-	if err != nil {
-		return nil, classify("create a temporary file", err)
-	}
-	u.f, u.staged = f, true
-	if err := u.fill(ctx, body); err != nil {
+	if err := u.fill(ctx, body, *buffer, n); err != nil {
 		u.Discard()
 		return nil, err
 	}
-	u.etag = hex.EncodeToString(u.hash.Sum(nil))
 	return u, nil
 }
 
-// fill writes zeros in the place of the header, and the body.
-func (u *upload) fill(ctx context.Context, body io.Reader) error {
-	buffer := u.s.buffers.Get().(*[]byte)
-	defer u.s.buffers.Put(buffer)
-	clear((*buffer)[:headerSize])
-	// start is where the body begins in the buffer, and n where it ends.
-	start, n, unsynced := headerSize, headerSize, 0
-	for end := error(nil); end == nil; {
+func (s *Store) inline(data []byte) *upload {
+	return &upload{s: s, data: data, size: int64(len(data)), sum: md5.Sum(data)}
+}
+
+// readFull fills p; an error says that the body ended before. io.ReadFull would
+// make one error of a body's end and its being cut off.
+func readFull(body io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
 		var k int
-		// io.ReadFull would make one error of a body's end and its being cut off.
-		for n < bufferSize && end == nil {
-			k, end = body.Read((*buffer)[n:])
-			n += k
-		}
-		if end != nil && end != io.EOF {
-			return &store.BodyError{Err: end}
-		}
+		k, err = body.Read(p[n:])
+		n += k
+	}
+	if n == len(p) && err == io.EOF {
+		err = nil // the next read says so again
+	}
+	return n, err
+}
+
+// fill writes the n bytes that are in the buffer, and the rest of the body.
+func (u *upload) fill(ctx context.Context, body io.Reader, buffer []byte, n int) error {
+	hash := md5.New()
+	for n > 0 {
 		if err := ctx.Err(); err != nil {
 			return &store.BodyError{Err: err}
 		}
-		if _, err := u.f.Write((*buffer)[:n]); err != nil {
-			return classify("write a body", err)
+		_, _ = hash.Write(buffer[:n]) // never fails (hash.Hash)
+		if err := u.blob.write(buffer[:n]); err != nil {
+			return err
 		}
-		_, _ = u.hash.Write((*buffer)[start:n]) // never fails (hash.Hash)
-		u.size += int64(n - start)
-		if unsynced += n; unsynced >= syncEvery {
-			if err := u.sync(); err != nil {
-				return err
-			}
-			unsynced = 0
+		if n < len(buffer) {
+			break
 		}
-		start, n = 0, 0
+		var err error
+		if n, err = readFull(body, buffer); err != nil && err != io.EOF {
+			return &store.BodyError{Err: err}
+		}
 	}
+	u.size = u.blob.size
+	hash.Sum(u.sum[:0])
 	return nil
-}
-
-// sync makes the file's bytes durable. A full disk may show only here; that
-// condemns this upload and no other, so writing goes on.
-func (u *upload) sync() error {
-	err := u.f.Sync()
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return classify("sync a body", err)
-	}
-	return u.s.stop(fmt.Errorf("sync a body: %w", err))
 }
 
 func (u *upload) Size() int64 { return u.size }
 
-func (u *upload) ETag() string { return u.etag }
+func (u *upload) ETag() string { return hex.EncodeToString(u.sum[:]) }
 
 // Commit implements [store.Upload].
-func (u *upload) Commit(ctx context.Context, key string, m store.Meta, c store.Condition) (store.Info, bool, error) {
+func (u *upload) Commit(ctx context.Context, bucket, key string, a store.Attributes, c store.Condition) (store.Info, bool, error) {
 	defer u.Discard()
-	if err := errors.Join(store.CheckKey(key), m.Check()); err != nil {
+	if err := errors.Join(store.CheckKey(key), a.Check()); err != nil {
 		return store.Info{}, false, err
 	}
-	info := store.Info{Key: key, Size: u.size, ETag: u.etag, Modified: u.s.now().UTC().Round(0), Meta: m}
-	if err := u.finish(info); err != nil {
+	if _, err := u.s.find(bucket); err != nil {
 		return store.Info{}, false, err
 	}
-	created, err := u.publish(info, c)
+	if err := u.finish(); err != nil {
+		return store.Info{}, false, err
+	}
+	b, leave, err := u.s.enter(bucket)
 	if err != nil {
 		return store.Info{}, false, err
 	}
-	return info, created, nil
+	defer leave()
+	t := u.s.begin()
+	defer t.end()
+	r := &record{modified: u.s.o.Now().UnixNano(), size: u.size, sum: u.sum, attributes: clone(a)}
+	if r.body, err = u.place(t); err != nil {
+		return store.Info{}, false, err
+	}
+	created, err := u.s.publish(t, b, key, r, c)
+	u.published(err)
+	if err != nil {
+		return store.Info{}, false, err
+	}
+	return r.info(key, true), created, nil
 }
 
-// finish makes the file complete and durable, still in tmp.
-func (u *upload) finish(info store.Info) error {
-	if u.f == nil {
+// finish makes a body in a file durable.
+func (u *upload) finish() error {
+	if u.done {
 		return errors.New("commit an upload: it was committed or discarded before")
 	}
-	header, err := encodeHeader(info)
-	if err != nil {
+	if err := u.s.writable(); err != nil || u.blob == nil {
 		return err
 	}
-	if _, err := u.f.WriteAt(header, 0); err != nil {
-		return classify("write a header", err)
-	}
-	if err := u.sync(); err != nil {
-		return err
-	}
-	f := u.f
-	u.f = nil
-	return classify("close a file", f.Close())
+	return u.blob.finish()
 }
 
-// publish decides c and gives the file its name, as one step for everybody who
-// uses the key.
-func (u *upload) publish(info store.Info, c store.Condition) (created bool, err error) {
-	s := u.s
-	path, lock := s.locate(info.Key)
-	lock.Lock()
-	defer lock.Unlock()
-	if err := s.writable(); err != nil {
-		return false, err
+// place enters the body into a batch.
+func (u *upload) place(t *tx) (location, error) {
+	switch {
+	case u.size == 0:
+		return location{}, nil
+	case u.blob != nil:
+		row := idRow(rowSums, u.blob.id)
+		t.set(row, seal(row, u.blob.sums))
+		return location{bodyFile, u.blob.id}, nil
 	}
-	exists, err := s.check(info.Key, path, c)
+	id, err := u.s.clock.next()
 	if err != nil {
-		return false, err
+		return location{}, u.s.classify("commit an object", err)
 	}
-	if err := s.fs.Rename(u.path, path); err != nil {
-		return false, classify("publish an object", err)
+	row := idRow(rowBody, id)
+	op := t.b.SetDeferred(len(row), 4+len(u.data))
+	copy(op.Key, row)
+	binary.LittleEndian.PutUint32(op.Value, crc32.Checksum(u.data, castagnoli))
+	copy(op.Value[4:], u.data)
+	t.err = errors.Join(t.err, op.Finish())
+	return location{bodyInline, id}, nil
+}
+
+// published is told how the commit ended. After a stop the rows may be on disk,
+// and the next start decides.
+func (u *upload) published(err error) {
+	if err == nil || errors.Is(err, store.ErrStopped) {
+		u.done = true
 	}
-	u.staged = false
-	err = s.syncDir(filepath.Dir(path))
-	// Of a new key that is not durable nothing shall be seen. An old version
-	// cannot be had back: the index then says what the disk does.
-	if err != nil && !exists && s.fs.Remove(path) == nil {
-		return false, err
-	}
-	s.index.set(info)
-	return !exists, err
 }
 
 // Discard implements [store.Upload].
 func (u *upload) Discard() {
-	if u.f != nil {
-		_ = u.f.Close()
-		u.f = nil
+	if !u.done && u.blob != nil {
+		u.blob.remove()
 	}
-	if u.staged {
-		// What cannot be removed now is removed at the next start.
-		_ = u.s.fs.Remove(u.path)
-		u.staged = false
-	}
+	u.done, u.data = true, nil
 }
