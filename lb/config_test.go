@@ -129,6 +129,8 @@ func TestConfigFileOfTheCloud(t *testing.T) {
 		}
 		design.HealthCheckInterval = cfg.HealthCheckInterval
 		design.Targets[0].HealthCheckStatus = cfg.Targets[0].HealthCheckStatus
+		cfg := cfg
+		cfg.Routes = slices.DeleteFunc(slices.Clone(cfg.Routes), func(r Route) bool { return r.Host != "" }) // S3's
 		if got, want := upstreams(&cfg), upstreams(&design); !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
@@ -139,6 +141,19 @@ func TestConfigFileOfTheCloud(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	})
+	t.Run("S3 has its hosts, with the bucket in the path or in the host", func(t *testing.T) {
+		table := routesOf(t, &cfg, nil)
+		for _, host := range []string{"s3.example.com", "photos.s3.example.com", "a.b.s3.example.com"} {
+			for _, path := range []string{"/", "/files/a", "/photos/a"} {
+				if got := wayOf(table, host, path); !strings.HasSuffix(got, " object-storage:8007") {
+					t.Errorf("%s%s leads to %s", host, path, got)
+				}
+			}
+		}
+		if got := wayOf(table, "example.com", "/photos/a"); strings.Contains(got, "object-storage") {
+			t.Errorf("example.com/photos/a leads to %s", got)
 		}
 	})
 	t.Run("the scalars are those that it calls defaults", func(t *testing.T) {

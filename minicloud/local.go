@@ -32,11 +32,21 @@ const (
 var errSignal = errors.New("stopped by a signal before the cloud answered")
 
 // untilSignal returns a context that SIGINT or SIGTERM ends. A second signal
-// then ends the process at once.
+// then ends the process at once: it has its usual effect from before the context
+// ends, so that none is lost in between.
 func untilSignal(ctx context.Context) (context.Context, func()) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from the first signal on, the second has its usual effect
-	return ctx, stop
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx, cancel
 }
 
 // upHere runs the cloud in this process until SIGINT or SIGTERM.

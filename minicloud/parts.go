@@ -51,7 +51,7 @@ func Parts() []*Part {
 		{Name: "data-store", Address: "data-store:8004", Config: "data-store.toml", Image: "datastore", Port: 8004, Env: "MINICLOUD_DATASTORE_PORT", Speaks: "PostgreSQL protocol, SQLite's SQL", Keeps: true, kind: datastoreKind()},
 		{Name: "cache-store", Address: "cache-store:8005", Config: "cache-store.toml", Image: "cache", Port: 8005, Env: "MINICLOUD_CACHE_PORT", Speaks: "HTTP cache", kind: cacheKind()},
 		{Name: "message-queue", Address: "message-queue:8006", Config: "message-queue.toml", Image: "queue", Port: 8006, Env: "MINICLOUD_QUEUE_PORT", Speaks: "HTTP queue", Keeps: true, kind: queueKind()},
-		{Name: "object-storage", Address: "object-storage:8007", Config: "object-storage.toml", Image: "objectstorage", Port: 8007, Env: "MINICLOUD_OBJECTSTORAGE_PORT", Speaks: "HTTP /files", Keeps: true, kind: objectStorageKind()},
+		{Name: "object-storage", Address: "object-storage:8007", Config: "object-storage.toml", Image: "objectstorage", Port: 8007, Env: "MINICLOUD_OBJECTSTORAGE_PORT", Speaks: "HTTP /files, S3", Keeps: true, kind: objectStorageKind()},
 		{Name: "http-api-1", Address: "http-api-1:8001", Config: "http-api.toml", Image: "httpapi", Port: 8001, Env: "MINICLOUD_HTTPAPI_1_PORT", Speaks: "HTTP API", kind: httpAPIKind()},
 		{Name: "http-api-2", Address: "http-api-2:8001", Config: "http-api.toml", Image: "httpapi", Port: 8002, Env: "MINICLOUD_HTTPAPI_2_PORT", Speaks: "HTTP API", kind: httpAPIKind()},
 		{Name: loadBalancer, Address: "load-balancer:80", Config: "load-balancer.toml", Image: "lb", Port: 80, Env: httpEnv, Speaks: "HTTP, the way in", kind: loadBalancerKind()},

@@ -106,11 +106,15 @@ func (c *Cloud) dataDir(p *Part) string { return filepath.Join(c.options.Data, p
 
 func authorityKind() kind {
 	return kindOf(authority.DefaultConfig, func(c *Cloud, p *Part, cfg authority.Config, svc *service, on sockets) error {
-		// The load balancer's port is known only now, so it is published as
-		// a record beside the zone file.
+		// The load balancer's port is known only now, so it is published in
+		// records beside the zone file.
 		for i := range cfg.Zones {
 			if cfg.Zones[i].Name == siteName+"." {
-				cfg.Zones[i].Records = []string{fmt.Sprintf("_http._tcp.%s. 30 IN SRV 0 0 %d %s.", siteName, c.port(loadBalancer), siteName)}
+				port := c.port(loadBalancer)
+				cfg.Zones[i].Records = []string{
+					fmt.Sprintf("_http._tcp.%s. 30 IN SRV 0 0 %d %s.", siteName, port, siteName),
+					fmt.Sprintf("*.s3.%s. 30 IN SRV 0 0 %d s3.%s.", siteName, port, siteName),
+				}
 			}
 		}
 		s, err := authority.New(cfg, svc.logger, svc.registry)
@@ -167,11 +171,21 @@ func queueKind() kind {
 func objectStorageKind() kind {
 	return kindOf(objectstorage.DefaultConfig, func(c *Cloud, p *Part, cfg objectstorage.Config, svc *service, on sockets) error {
 		cfg.DataDir = c.dataDir(p)
+		// The file cannot know the port here, and a presigned URL may be made
+		// for it.
+		cfg.Aliases = append(cfg.Aliases, c.Address(p.Name), fmt.Sprintf("localhost:%d", c.port(p.Name)))
 		s, err := objectstorage.New(cfg, svc.logger, svc.registry)
-		if err == nil {
-			svc.stream(s, on)
+		if err != nil {
+			return err
 		}
-		return err
+		var secure net.Listener
+		if cfg.ListenTLS != "" {
+			if secure, err = kit.Listen(cfg.ListenTLS); err != nil {
+				return err
+			}
+		}
+		svc.health, svc.serve = s.Health(), func(ctx context.Context) error { return s.ServeBoth(ctx, on.tcp, secure) }
+		return nil
 	})
 }
 

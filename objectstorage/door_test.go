@@ -20,7 +20,6 @@ import (
 	"minicloud.internal/kit"
 	"minicloud.internal/objectstorage/client"
 	"minicloud.internal/objectstorage/store"
-	"minicloud.internal/objectstorage/store/disk"
 	"minicloud.internal/objectstorage/store/storetest"
 )
 
@@ -53,18 +52,15 @@ func TestPut(t *testing.T) {
 		{"If-Match of one of several", "/files/k", "hello", []string{`If-Match: "abc", ` + helloETag}, 200, ""},
 		{"If-Unmodified-Since before the object", "/files/k", "new", []string{"If-Unmodified-Since: Mon, 02 Jan 2006 15:04:05 GMT"}, 412, "conditions"},
 		{"If-Unmodified-Since of nonsense is ignored", "/files/k", "hello", []string{"If-Unmodified-Since: yesterday"}, 200, ""},
-		{"a query parameter is not ignored", "/files/k?acl", "new", nil, 501, "acl"},
+		{"a query parameter that nobody knows is not ignored", "/files/k?frobnicate", "new", nil, 501, "frobnicate"},
 		{"but the name of the operation is", "/files/k?x-id=PutObject", "hello", nil, 200, ""},
-		{"a chunk-signed body is not stored as it comes", "/files/c", "x", []string{"X-Amz-Content-Sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}, 501, "aws-chunked"},
-		{"nor one that says so in its encoding", "/files/c", "x", []string{"Content-Encoding: gzip, aws-chunked"}, 501, "aws-chunked"},
+		{"a body in chunks of its own is not stored as it comes", "/files/c", "x", []string{"Content-Encoding: gzip, aws-chunked"}, 501, "aws-chunked"},
 		{"a part of an object is not stored as the whole", "/files/c", "x", []string{"Content-Range: bytes 1-1/5"}, 400, "Content-Range"},
-		{"metadata over its limit", "/files/c", "x", []string{"Cache-Control: " + strings.Repeat("x", store.MaxMeta+1)}, 431, "2048"},
+		{"metadata over its limit", "/files/c", "x", []string{"Cache-Control: " + strings.Repeat("x", store.MaxAttributes+1)}, 431, "8192"},
 		{"a key of 1024 bytes", "/files/" + strings.Repeat("k", 1024), "x", nil, 201, ""},
 		{"a key of 1025 bytes", "/files/" + strings.Repeat("k", 1025), "x", nil, 400, "1025 bytes"},
 		{"a key that is not UTF-8", "/files/%ff", "x", nil, 400, "UTF-8"},
 		{"no key", "/files/", "x", nil, 405, "GET or HEAD"},
-		{"outside of /files", "/other/k", "x", nil, 404, "/files/"},
-		{"a path that only begins like it", "/filesystem", "x", nil, 404, "/files/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := r.do(t, http.MethodPut, c.path, strings.NewReader(c.body), c.headers...)
@@ -77,6 +73,23 @@ func TestPut(t *testing.T) {
 			}
 			if !stored {
 				wantProblem(t, a)
+			}
+		})
+	}
+	for _, c := range []struct{ name, path, header, code string }{
+		{"another bucket is S3's", "/other/k", "", "NoSuchBucket"},
+		{"so is a path that only begins like /files", "/filesystem", "", "AccessDenied"},
+		{"and a query parameter, which names another operation", "/files/k?acl", "", "AccessDenied"},
+		{"and what looks signed", "/files/k", "Authorization: AWS4-HMAC-SHA256 Credential=x", "AccessDenied"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var headers []string
+			if c.header != "" {
+				headers = []string{c.header}
+			}
+			a := r.do(t, http.MethodPut, c.path, strings.NewReader("new"), headers...)
+			if a.status < 400 || !strings.Contains(a.body, "<Code>"+c.code+"</Code>") {
+				t.Errorf("%d %s, want %s", a.status, a.body, c.code)
 			}
 		})
 	}
@@ -221,7 +234,7 @@ func TestDelete(t *testing.T) {
 		status     int
 	}{
 		{"a condition that does not hold", "/files/k", []string{`If-Match: "x"`}, 412},
-		{"a query parameter names another operation", "/files/k?tagging", nil, 501},
+		{"a query parameter that nobody knows", "/files/k?frobnicate", nil, 501},
 		{"the object", "/files/k", []string{"If-Match: " + helloETag}, 204},
 		{"again, as S3 has it", "/files/k", nil, 204},
 		{"again, but it must be there", "/files/k", []string{"If-Match: *"}, 412},
@@ -238,13 +251,65 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// What anybody may do is what the configuration says of the bucket.
+func TestAnonymousAccess(t *testing.T) {
+	for _, c := range []struct {
+		access      string
+		read, write bool
+	}{
+		{"read-write", true, true},
+		{"read", true, false},
+		{"write", false, true},
+		{"none", false, false},
+	} {
+		t.Run(c.access, func(t *testing.T) {
+			first := run(t, nil, nil) // the default lets everybody write
+			first.put(t, "/files/k", "hello")
+			if err := first.stop(); err != nil {
+				t.Fatal(err)
+			}
+			r := run(t, nil, func(cfg *Config) {
+				cfg.DataDir, cfg.Anonymous = first.dir, map[string]string{"files": c.access}
+			})
+			body, contentType := form(t, []field{{"file_name", "f", "", ""}, {"data", "x", "", ""}})
+			for _, q := range []struct {
+				method, path, body, contentType string
+				allowed                         bool
+			}{
+				{"GET", "/files/", "", "", c.read},
+				{"GET", "/files/k", "", "", c.read},
+				{"HEAD", "/files/k", "", "", c.read},
+				{"PUT", "/files/new", "x", "text/plain", c.write},
+				{"POST", "/files/put", body, contentType, c.write},
+				{"DELETE", "/files/new", "", "", c.write},
+				{"GET", "/files?list-type=2", "", "", c.read}, // S3
+			} {
+				a := r.do(t, q.method, q.path, strings.NewReader(q.body), "Content-Type: "+q.contentType)
+				if (a.status < 300) != q.allowed || !q.allowed && a.status != http.StatusForbidden {
+					t.Errorf("%s %s: %d %s, allowed is %t", q.method, q.path, a.status, a.body, q.allowed)
+				}
+			}
+		})
+	}
+}
+
+// Without the bucket, /files says what is missing.
+func TestWithoutTheBucket(t *testing.T) {
+	r := run(t, nil, func(c *Config) { c.Buckets = nil })
+	for _, method := range []string{http.MethodGet, http.MethodPut} {
+		if a := r.do(t, method, "/files/k", strings.NewReader("x")); a.status != 404 || !strings.Contains(a.body, "bucket") {
+			t.Errorf("%s: %+v", method, a)
+		}
+	}
+}
+
 func TestMethods(t *testing.T) {
 	r := run(t, nil, nil)
 	for _, c := range []struct{ method, path, allow string }{
 		{"POST", "/files/k", "GET, HEAD, PUT, DELETE"},
 		{"PATCH", "/files/put", "GET, HEAD, PUT, DELETE, POST"},
-		{"POST", "/files", "GET, HEAD"},
-		{"OPTIONS", "/files/", "GET, HEAD"},
+		{"PATCH", "/files", "GET, HEAD"},
+		{"DELETE", "/files/", "GET, HEAD"},
 		{"BREW", "/files/k", "GET, HEAD, PUT, DELETE"},
 	} {
 		a := r.do(t, c.method, c.path, nil)
@@ -306,7 +371,7 @@ func TestTraversal(t *testing.T) {
 			t.Errorf("GET %s: %d %q, want the body of %q", target, a.status, a.body, key)
 		}
 	}
-	names := regexp.MustCompile(`^(secret|data|data/(LOCK|tmp|objects(/[0-9a-f](/[0-9a-f]{64})?)?))$`)
+	names := regexp.MustCompile(`^(secret|data(/(meta|blobs)(/[A-Za-z0-9.-]+)*)?)$`)
 	root := filepath.Dir(r.dir)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if rel, _ := filepath.Rel(root, path); rel != "." && !names.MatchString(rel) {
@@ -357,11 +422,8 @@ func TestAnIncompleteBodyStoresNothing(t *testing.T) {
 	if err := r.stop(); err != nil { // every handler has ended
 		t.Fatal(err)
 	}
-	if left, err := os.ReadDir(filepath.Join(r.dir, "tmp")); err != nil || len(left) > 0 {
-		t.Errorf("%d temporary files are left, %v", len(left), err)
-	}
-	if files, _ := filepath.Glob(filepath.Join(r.dir, "objects", "*", "*")); len(files) != 1 {
-		t.Errorf("the store has %v, want one object", files)
+	if files := r.bodies(t); len(files) > 0 {
+		t.Errorf("the store has the files %v, want none", files)
 	}
 }
 
@@ -399,15 +461,10 @@ func TestOneOfManyCreates(t *testing.T) {
 }
 
 func TestAFullDisk(t *testing.T) {
-	fs := &brokenDisk{}
-	d, err := disk.Open(t.TempDir(), disk.Options{FS: fs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	r := run(t, d, nil)
+	broken := newBroken(t)
+	r := run(t, broken, nil)
 	r.put(t, "/files/k", "old")
-	fs.write = syscall.ENOSPC
+	broken.fail(fmt.Errorf("%w: %w", store.ErrNoSpace, syscall.ENOSPC))
 	if a := r.do(t, http.MethodPut, "/files/k", strings.NewReader("new")); a.status != 507 {
 		t.Errorf("PUT: %+v", a)
 	} else {
@@ -419,7 +476,7 @@ func TestAFullDisk(t *testing.T) {
 	if a := r.do(t, http.MethodGet, "/healthz", nil); a.status != 200 {
 		t.Errorf("healthz: %+v", a)
 	}
-	fs.write = nil
+	broken.fail(nil)
 	r.put(t, "/files/k", "new")
 }
 
@@ -430,7 +487,9 @@ func TestProblemOf(t *testing.T) {
 	}{
 		{store.ErrNotFound, 404},
 		{store.ErrPrecondition, 412},
-		{store.ErrMeta, 431},
+		{store.ErrAttributes, 431},
+		{store.ErrNoBucket, 404},
+		{store.ErrLocked, 403},
 		{store.ErrNoSpace, 507},
 		{store.ErrStopped, 503},
 		{store.ErrReadOnly, 503},
@@ -446,6 +505,66 @@ func TestProblemOf(t *testing.T) {
 		p := problemOf(fmt.Errorf("secret: %w", c.err), "/files/k")
 		if p.Status != c.status || p.Detail == "" || strings.Contains(p.Detail, "secret") {
 			t.Errorf("%v became %v, want %d", c.err, p, c.status)
+		}
+	}
+}
+
+// A page of another site cannot write to the open bucket, whether it says where it
+// comes from, or its own name was pointed here.
+func TestPagesOfOtherSites(t *testing.T) {
+	r := run(t, nil, nil)
+	body, contentType := form(t, []field{{"file_name", "f", "", ""}, {"data", "x", "", ""}})
+	for _, c := range []struct {
+		name    string
+		headers []string
+		allowed bool
+	}{
+		{"a program says nothing", nil, true},
+		{"a page of the service itself", []string{"Sec-Fetch-Site: same-origin", "Origin: " + r.url}, true},
+		{"a page of another site", []string{"Sec-Fetch-Site: cross-site", "Origin: https://evil.example"}, false},
+		{"an older browser on another site", []string{"Origin: https://evil.example"}, false},
+		{"a form that was opened from disk", []string{"Sec-Fetch-Site: cross-site", "Origin: null"}, false},
+		{"a page whose name was pointed here", []string{"Sec-Fetch-Site: same-origin", "Origin: http://evil.example", "Host: evil.example"}, false},
+		{"the cloud's own name", []string{"Sec-Fetch-Site: same-origin", "Origin: http://example.com", "Host: example.com"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, q := range []struct{ method, path, body, contentType string }{
+				{"POST", "/files/put", body, contentType},
+				{"PUT", "/files/k", "x", "text/plain"},
+				{"DELETE", "/files/k", "", ""},
+			} {
+				a := r.do(t, q.method, q.path, strings.NewReader(q.body), append([]string{"Content-Type: " + q.contentType}, c.headers...)...)
+				if c.allowed != (a.status < 300) || !c.allowed && a.status != http.StatusForbidden {
+					t.Errorf("%s %s: %d %s", q.method, q.path, a.status, a.body)
+				}
+			}
+		})
+	}
+}
+
+// A policy of the bucket holds at this door as it does at S3's.
+func TestAPolicyHoldsForFiles(t *testing.T) {
+	r := run(t, nil, nil)
+	r.put(t, "/files/open/k", "x")
+	r.put(t, "/files/secret/k", "x")
+	const policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":["s3:GetObject","s3:PutObject","s3:DeleteObject"],"Resource":"arn:aws:s3:::files/secret/*"}]}`
+	if a := r.signed(t, http.MethodPut, "/files?policy", policy); a.status != http.StatusNoContent {
+		t.Fatalf("put the policy: %d %s", a.status, a.body)
+	}
+	body, contentType := form(t, []field{{"file_name", "secret/f", "", ""}, {"data", "x", "", ""}})
+	for _, q := range []struct {
+		method, path, body, contentType string
+		want                            int
+	}{
+		{"GET", "/files/open/k", "", "", 200},
+		{"GET", "/files/secret/k", "", "", 403},
+		{"HEAD", "/files/secret/k", "", "", 403},
+		{"PUT", "/files/secret/k", "y", "text/plain", 403},
+		{"DELETE", "/files/secret/k", "", "", 403},
+		{"POST", "/files/put", body, contentType, 403},
+	} {
+		if a := r.do(t, q.method, q.path, strings.NewReader(q.body), "Content-Type: "+q.contentType); a.status != q.want {
+			t.Errorf("%s %s: %d %s, expected %d", q.method, q.path, a.status, a.body, q.want)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strings"
-	"time"
 
 	"minicloud.internal/kit"
 	"minicloud.internal/objectstorage/store"
@@ -19,7 +18,6 @@ const formOverhead = 1 << 20
 // matter, since a body is staged before its key is known. Without file_name the
 // name of the file is the key.
 func (d *door) form(w http.ResponseWriter, r *http.Request) error {
-	start := time.Now()
 	c, err := writeCondition(r)
 	if err != nil {
 		return err
@@ -54,11 +52,14 @@ func (d *door) form(w http.ResponseWriter, r *http.Request) error {
 	if key == "" {
 		return kit.Problemf(http.StatusBadRequest, `the form has no name in the field "file_name"`)
 	}
+	if err := d.authorize(r, key); err != nil {
+		return err
+	}
 	// Browsers and curl say "octet-stream" of what they do not know.
 	if f.contentType == "" || f.contentType == "application/octet-stream" {
 		f.contentType = detect(key, f.head)
 	}
-	return d.commit(w, r, f.upload, key, store.Meta{ContentType: f.contentType}, c, start)
+	return d.commit(w, r, f.upload, key, store.Attributes{ContentType: f.contentType}, c)
 }
 
 // formData is what a form said so far.
@@ -88,7 +89,7 @@ func (d *door) readForm(r *http.Request, reader *multipart.Reader) (f formData, 
 			f.name, err = readName(part)
 		case name == "data" && f.upload == nil:
 			f.file, f.contentType = part.FileName(), strings.TrimSpace(part.Header.Get("Content-Type"))
-			f.upload, f.head, err = d.stage(r.Context(), part)
+			f.upload, f.head, err = d.stage(r.Context(), part, -1)
 		case name == "file_name", name == "data":
 			err = kit.Problemf(http.StatusBadRequest, "the form has the field %q twice", name)
 		default:

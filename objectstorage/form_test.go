@@ -9,10 +9,12 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"minicloud.internal/kit"
+	"minicloud.internal/objectstorage/s3api"
+	"minicloud.internal/objectstorage/store"
 	"minicloud.internal/objectstorage/store/disk"
 )
 
@@ -127,11 +129,14 @@ func FuzzForm(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = d.Close() })
+	if err := d.CreateBucket(f.Context(), store.Bucket{Name: filesBucket, Anonymous: accessReadWrite}); err != nil {
+		f.Fatal(err)
+	}
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
 		f.Fatal(err)
 	}
-	handler := &door{store: d, max: 1 << 20, logger: slog.New(slog.DiscardHandler), health: kit.NewHealth(), metrics: m}
+	handler := &door{store: d, max: 1 << 20, permit: s3api.New(d, s3api.Config{}).PermitAnonymous, now: time.Now, logger: slog.New(slog.DiscardHandler), metrics: m}
 	f.Fuzz(func(t *testing.T, body string) {
 		r := httptest.NewRequest(http.MethodPost, "/files/put", strings.NewReader(body))
 		r.Header.Set("Content-Type", "multipart/form-data; boundary="+boundary)

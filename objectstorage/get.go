@@ -11,7 +11,7 @@ import (
 // get answers GET and HEAD with an object: whole, a range, several ranges, or
 // not at all where a condition says so (RFC 9110, sections 13 and 14).
 func (d *door) get(w http.ResponseWriter, r *http.Request, key string) error {
-	o, err := d.store.Get(r.Context(), key)
+	o, err := d.store.Get(r.Context(), filesBucket, key, "")
 	if err != nil {
 		return err
 	}
@@ -24,6 +24,7 @@ func (d *door) get(w http.ResponseWriter, r *http.Request, key string) error {
 		"Content-Language":    o.ContentLanguage,
 		"Content-Disposition": o.ContentDisposition,
 		"Cache-Control":       o.CacheControl,
+		"Expires":             o.Expires,
 	} {
 		if value != "" {
 			h.Set(name, value)
@@ -54,7 +55,7 @@ func (w *problemWriter) WriteHeader(status int) {
 		return
 	}
 	h := w.Header()
-	for _, name := range []string{"Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control"} {
+	for _, name := range []string{"Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control", "Expires"} {
 		h.Del(name)
 	}
 	p := kit.Problemf(http.StatusInternalServerError, "the object could not be read; try again")

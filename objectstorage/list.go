@@ -40,7 +40,7 @@ func (d *door) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := d.store.List(r.Context(), q)
+	page, err := d.store.List(r.Context(), filesBucket, q)
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 	"net/http"
 	"path"
 	"strings"
-	"time"
 
 	"minicloud.internal/kit"
 	"minicloud.internal/objectstorage/client"
+	"minicloud.internal/objectstorage/s3api"
 	"minicloud.internal/objectstorage/store"
 )
 
@@ -24,7 +24,6 @@ const sniffLen = 512
 
 // put stores the request's body under key.
 func (d *door) put(w http.ResponseWriter, r *http.Request, key string) error {
-	start := time.Now()
 	c, err := writeCondition(r)
 	if err != nil {
 		return err
@@ -36,8 +35,8 @@ func (d *door) put(w http.ResponseWriter, r *http.Request, key string) error {
 	if err != nil {
 		return err
 	}
-	meta := metaOf(r.Header)
-	if err := meta.Check(); err != nil {
+	attributes := attributesOf(r.Header)
+	if err := attributes.Check(); err != nil {
 		return err
 	}
 	if r.ContentLength > d.max {
@@ -46,7 +45,7 @@ func (d *door) put(w http.ResponseWriter, r *http.Request, key string) error {
 	if err := d.foresee(r.Context(), key, c); err != nil {
 		return err
 	}
-	u, head, err := d.stage(r.Context(), r.Body)
+	u, head, err := d.stage(r.Context(), r.Body, r.ContentLength)
 	if err != nil {
 		return err
 	}
@@ -54,10 +53,10 @@ func (d *door) put(w http.ResponseWriter, r *http.Request, key string) error {
 	if sum != "" && sum != u.ETag() {
 		return kit.Problemf(http.StatusBadRequest, "the body does not have the MD5 that Content-MD5 states; nothing was stored")
 	}
-	if meta.ContentType == "" {
-		meta.ContentType = detect(key, head)
+	if attributes.ContentType == "" {
+		attributes.ContentType = detect(key, head)
 	}
-	return d.commit(w, r, u, key, meta, c, start)
+	return d.commit(w, r, u, key, attributes, c)
 }
 
 // foresee fails early, before a long body is read, where a condition does not
@@ -66,7 +65,7 @@ func (d *door) foresee(ctx context.Context, key string, c store.Condition) error
 	if c.IsZero() {
 		return nil
 	}
-	switch info, err := d.store.Head(ctx, key); {
+	switch info, err := d.store.Head(ctx, filesBucket, key, ""); {
 	case err == nil:
 		return c.Check(&info)
 	case errors.Is(err, store.ErrNotFound):
@@ -77,8 +76,8 @@ func (d *door) foresee(ctx context.Context, key string, c store.Condition) error
 }
 
 // stage hands a body of at most d.max bytes to the store, and returns its first
-// sniffLen bytes beside the upload.
-func (d *door) stage(ctx context.Context, body io.Reader) (store.Upload, []byte, error) {
+// sniffLen bytes beside the upload. size is its length or -1.
+func (d *door) stage(ctx context.Context, body io.Reader, size int64) (store.Upload, []byte, error) {
 	body = &limitedBody{r: body, limit: d.max}
 	head := make([]byte, sniffLen)
 	n, err := 0, error(nil)
@@ -96,18 +95,24 @@ func (d *door) stage(ctx context.Context, body io.Reader) (store.Upload, []byte,
 	if err == nil {
 		whole = io.MultiReader(whole, body)
 	}
-	u, err := d.store.Stage(ctx, whole)
+	u, err := d.store.Stage(ctx, whole, size)
 	return u, head, err
 }
 
-// commit publishes an upload and answers: 201 for a new key, 200 for a
-// replaced object.
-func (d *door) commit(w http.ResponseWriter, r *http.Request, u store.Upload, key string, meta store.Meta, c store.Condition, start time.Time) error {
-	info, created, err := u.Commit(r.Context(), key, meta, c)
+// commit publishes an upload, retained as the bucket wants it, and answers: 201 for
+// a new key, 200 for a replaced object.
+func (d *door) commit(w http.ResponseWriter, r *http.Request, u store.Upload, key string, a store.Attributes, c store.Condition) error {
+	b, err := d.store.GetBucket(r.Context(), filesBucket)
 	if err != nil {
 		return err
 	}
-	d.metrics.put.Observe(time.Since(start).Seconds())
+	if err := s3api.Retain(&b, &a, d.now()); err != nil {
+		return err
+	}
+	info, created, err := u.Commit(r.Context(), filesBucket, key, a, c)
+	if err != nil {
+		return err
+	}
 	w.Header().Set("ETag", quote(info.ETag))
 	status := http.StatusOK
 	if created {
@@ -162,20 +167,21 @@ func contentMD5(h http.Header) (string, error) {
 	return hex.EncodeToString(sum), nil
 }
 
-// metaOf takes the fields that are kept with an object.
-func metaOf(h http.Header) store.Meta {
-	m := store.Meta{
+// attributesOf takes the fields that are kept with an object.
+func attributesOf(h http.Header) store.Attributes {
+	a := store.Attributes{
 		ContentType:        h.Get("Content-Type"),
 		ContentEncoding:    h.Get("Content-Encoding"),
 		ContentLanguage:    h.Get("Content-Language"),
 		ContentDisposition: h.Get("Content-Disposition"),
 		CacheControl:       h.Get("Cache-Control"),
+		Expires:            h.Get("Expires"),
 	}
 	// curl -d says so of any body, unasked. No raw body is a form.
-	if t, _, _ := strings.Cut(m.ContentType, ";"); strings.EqualFold(strings.TrimSpace(t), "application/x-www-form-urlencoded") {
-		m.ContentType = ""
+	if t, _, _ := strings.Cut(a.ContentType, ";"); strings.EqualFold(strings.TrimSpace(t), "application/x-www-form-urlencoded") {
+		a.ContentType = ""
 	}
-	return m
+	return a
 }
 
 // detect guesses a content type from the key's extension, then from the first

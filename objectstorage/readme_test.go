@@ -22,8 +22,16 @@ func TestReadmeExamples(t *testing.T) {
 	_, examples, _ := strings.Cut(string(text), "## Examples")
 	count := 0
 	for _, example := range strings.Split(examples, "    $ ")[1:] {
-		command, want, _ := strings.Cut(example, "\n")
-		want = strings.TrimSpace(strings.ReplaceAll(want, "\n    ", "\n"))
+		command, rest, _ := strings.Cut(example, "\n")
+		want := ""
+		for line := range strings.Lines(rest) {
+			output, ok := strings.CutPrefix(line, "    ")
+			if !ok {
+				break // the text goes on
+			}
+			want += output
+		}
+		want = strings.TrimSpace(want)
 		command = strings.ReplaceAll(command, "http://localhost:8007", r.url)
 		got, err := exec.Command("sh", "-c", command).CombinedOutput()
 		if err != nil || strings.TrimSpace(string(got)) != want {
@@ -31,7 +39,7 @@ func TestReadmeExamples(t *testing.T) {
 		}
 		count++
 	}
-	if count < 5 {
+	if count < 10 {
 		t.Errorf("found only %d examples", count)
 	}
 }

@@ -73,11 +73,15 @@ func (d *diagnosis) redundant(r *Rule) string {
 	return fmt.Sprintf("it says the same as %s (%s), which has these requests without it", next.Key, next.Name())
 }
 
-// shadowing finds a route that takes requests from longer paths for more hosts.
-// Who only thinks of the longest path may expect those to win.
+// shadowing finds a route that takes requests from longer paths for more hosts,
+// unless those would do the same with them. Who only thinks of the longest path
+// may expect those to win.
 func (d *diagnosis) shadowing(r *Rule) string {
 	var from []string
 	for _, o := range d.shadows(r) {
+		if reflect.DeepEqual(o.effect(), r.effect()) {
+			continue
+		}
 		from = append(from, fmt.Sprintf("%s (%s)", o.Key, o.Name()))
 	}
 	if len(from) == 0 {

@@ -42,6 +42,8 @@ func TestDiagnose(t *testing.T) {
 		{"a host that takes a longer path",
 			[]Rule{pool("example.com", "", "a"), pool("", "/files", "b")},
 			[]string{"r[0] (example.com/): for its host it takes the requests of r[1] (/files): the host goes before the length of the path"}},
+		{"a host that takes a longer path to where that leads",
+			[]Rule{pool("example.com", "", "a"), pool("", "/files", "a")}, nil},
 		{"a host that takes two longer paths",
 			[]Rule{pool("example.com", "", "a"), pool("", "/a", "b"), pool("", "/b", "b")},
 			[]string{"r[0] (example.com/): for its host it takes the requests of r[1] (/a), r[2] (/b): the host goes before the length of the path"}},

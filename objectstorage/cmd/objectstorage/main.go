@@ -20,10 +20,13 @@ func run(p *kit.Process) error {
 	if err != nil {
 		return err
 	}
-	ln, err := kit.Listen(cfg.Listen)
+	plain, secure, err := cfg.Listeners()
 	if err != nil {
 		return err
 	}
-	p.Logger.Info("listening", "address", ln.Addr().String())
-	return p.Run(s.Health(), func(ctx context.Context) error { return s.Serve(ctx, ln) })
+	p.Logger.Info("listening", "address", plain.Addr().String())
+	if secure != nil {
+		p.Logger.Info("listening for HTTPS", "address", secure.Addr().String())
+	}
+	return p.Run(s.Health(), func(ctx context.Context) error { return s.ServeBoth(ctx, plain, secure) })
 }
