@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"minicloud.internal/bench/internal/proc"
 )
 
 // counters are the two of our metrics that allocations per request come from.
@@ -51,7 +53,7 @@ func parseCounters(text string) (c counters, err error) {
 // reading of the metrics allocates is measured first, without load, and taken off.
 func (b *bench) allocations(ctx context.Context, w workload, e endpoint) (perRequest float64, err error) {
 	read := func() (counters, error) {
-		text, err := fetch(ctx, e.admin, "/metrics")
+		text, err := proc.Fetch(ctx, e.admin, "/metrics")
 		if err != nil {
 			return counters{}, fmt.Errorf("the metrics: %w", err)
 		}

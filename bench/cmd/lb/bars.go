@@ -4,8 +4,9 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
+
+	"minicloud.internal/bench/internal/report"
 )
 
 // What the load balancer is held to. A bar of several comparisons is passed
@@ -19,30 +20,6 @@ const (
 	allocationsZero = 0.01 // per request: health checks and timers allocate a little now and then
 )
 
-// A bar is one line of the summary.
-type bar struct {
-	text     string
-	measured string
-	must     verdict
-	aim      verdict
-}
-
-// A verdict is how a bar came out; empty where it asks for nothing.
-type verdict string
-
-const (
-	pass    verdict = "pass"
-	miss    verdict = "MISS"
-	unknown verdict = "not measured"
-)
-
-func judge(ok bool) verdict {
-	if ok {
-		return pass
-	}
-	return miss
-}
-
 // findings is all that a run has found.
 type findings struct {
 	comparisons []comparison
@@ -52,8 +29,8 @@ type findings struct {
 
 // bars are the lines of the summary for what was run. One that lacks ours or
 // the peer, or of which that row failed, is not measured.
-func (f findings) bars() []bar {
-	var all []bar
+func (f findings) bars() []report.Bar {
+	var all []report.Bar
 	for _, c := range f.comparisons {
 		w := c.workload
 		switch {
@@ -104,88 +81,76 @@ func all(ratios []float64, ok func(float64) bool) bool {
 	return true
 }
 
-func (c comparison) costs() bar {
-	b := bar{text: c.workload.name + ": CPU per request <= HAProxy's and nginx's; aim 0.8x", must: unknown, aim: unknown}
+func (c comparison) costs() report.Bar {
+	b := report.Bar{Text: c.workload.name + ": CPU per request <= HAProxy's and nginx's; aim 0.8x", Must: report.Unknown, Aim: report.Unknown}
 	if ratios, text, ok := c.against([]string{"haproxy", "nginx"}, cpuRatio); ok {
-		b.measured = text
-		b.must = judge(all(ratios, func(r float64) bool { return r <= 1 }))
-		b.aim = judge(all(ratios, func(r float64) bool { return r <= aimCPU }))
+		b.Measured = text
+		b.Must = report.Judge(all(ratios, func(r float64) bool { return r <= 1 }))
+		b.Aim = report.Judge(all(ratios, func(r float64) bool { return r <= aimCPU }))
 	}
 	return b
 }
 
-func (c comparison) throughput() bar {
-	b := bar{text: c.workload.name + ": requests/s >= HAProxy's and nginx's", must: unknown}
+func (c comparison) throughput() report.Bar {
+	b := report.Bar{Text: c.workload.name + ": requests/s >= HAProxy's and nginx's", Must: report.Unknown}
 	if ratios, text, ok := c.against([]string{"haproxy", "nginx"}, speedRatio); ok {
-		b.measured = text
-		b.must = judge(all(ratios, func(r float64) bool { return r >= 1 }))
+		b.Measured = text
+		b.Must = report.Judge(all(ratios, func(r float64) bool { return r >= 1 }))
 	}
 	return b
 }
 
-func (c comparison) beforeReverseProxy() bar {
-	b := bar{text: c.workload.name + ": CPU per request of ReverseProxy >= 5x ours", must: unknown}
+func (c comparison) beforeReverseProxy() report.Bar {
+	b := report.Bar{Text: c.workload.name + ": CPU per request of ReverseProxy >= 5x ours", Must: report.Unknown}
 	inverse := func(mine, theirs figure) float64 { return 1 / cpuRatio(mine, theirs) }
 	if ratios, _, ok := c.against([]string{self}, inverse); ok {
-		b.measured = fmt.Sprintf("%.2fx", ratios[0])
-		b.must = judge(ratios[0] >= mustReverse)
+		b.Measured = fmt.Sprintf("%.2fx", ratios[0])
+		b.Must = report.Judge(ratios[0] >= mustReverse)
 	}
 	return b
 }
 
-func (c comparison) bodies() bar {
-	b := bar{text: c.workload.name + ": requests/s >= 0.9x the best peer's; aim ahead", must: unknown, aim: unknown}
+func (c comparison) bodies() report.Bar {
+	b := report.Bar{Text: c.workload.name + ": requests/s >= 0.9x the best peer's; aim ahead", Must: report.Unknown, Aim: report.Unknown}
 	if best, _, ok := c.bestPeers(); ok {
 		if ratios, text, ok := c.against([]string{best.proxy.name}, speedRatio); ok {
-			b.measured, b.must, b.aim = text, judge(ratios[0] >= mustBodies), judge(ratios[0] > 1)
+			b.Measured, b.Must, b.Aim = text, report.Judge(ratios[0] >= mustBodies), report.Judge(ratios[0] > 1)
 		}
 	}
 	return b
 }
 
-func (c comparison) newConnections() bar {
-	b := bar{text: c.workload.name + ": requests/s >= nginx's; aim ahead of the best peer", must: unknown, aim: unknown}
+func (c comparison) newConnections() report.Bar {
+	b := report.Bar{Text: c.workload.name + ": requests/s >= nginx's; aim ahead of the best peer", Must: report.Unknown, Aim: report.Unknown}
 	if ratios, text, ok := c.against([]string{"nginx"}, speedRatio); ok {
-		b.measured, b.must = text, judge(ratios[0] >= 1)
+		b.Measured, b.Must = text, report.Judge(ratios[0] >= 1)
 	}
 	if best, _, ok := c.bestPeers(); ok {
 		if ratios, text, ok := c.against([]string{best.proxy.name}, speedRatio); ok {
-			if b.aim = judge(ratios[0] > 1); best.proxy.name != "nginx" {
-				b.measured += ", " + text
+			if b.Aim = report.Judge(ratios[0] > 1); best.proxy.name != "nginx" {
+				b.Measured += ", " + text
 			}
 		}
 	}
-	b.measured = strings.TrimPrefix(b.measured, ", ")
+	b.Measured = strings.TrimPrefix(b.Measured, ", ")
 	return b
 }
 
-func (f findings) allocationBar() bar {
-	return bar{
-		text:     "allocations per request in the steady state: 0",
-		measured: fmt.Sprintf("%.4f", f.allocations),
-		must:     judge(f.allocations < allocationsZero),
+func (f findings) allocationBar() report.Bar {
+	return report.Bar{
+		Text:     "allocations per request in the steady state: 0",
+		Measured: fmt.Sprintf("%.4f", f.allocations),
+		Must:     report.Judge(f.allocations < allocationsZero),
 	}
 }
 
-func (f findings) idleBar() bar {
-	b := bar{text: thousands(idleConnections) + " idle connections: < 100 MB resident; aim < 60 MB", must: unknown, aim: unknown}
+func (f findings) idleBar() report.Bar {
+	b := report.Bar{Text: report.Thousands(idleConnections) + " idle connections: < 100 MB resident; aim < 60 MB", Must: report.Unknown, Aim: report.Unknown}
 	for _, r := range f.idle {
 		if r.proxy.name == ours && r.failed == "" {
-			held := float64(r.holding.resident)
-			b.measured, b.must, b.aim = megabytes(r.holding.resident), judge(held < mustIdle), judge(held < aimIdle)
+			held := float64(r.holding.Resident)
+			b.Measured, b.Must, b.Aim = report.Megabytes(r.holding.Resident), report.Judge(held < mustIdle), report.Judge(held < aimIdle)
 		}
 	}
 	return b
-}
-
-// printBars writes the summary, unless it is empty.
-func printBars(w io.Writer, bars []bar) {
-	if len(bars) == 0 {
-		return
-	}
-	fmt.Fprint(w, "### Against the bars\n\n| bar | measured | must | aim |\n| --- | --- | --- | --- |\n")
-	for _, b := range bars {
-		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", b.text, b.measured, b.must, b.aim)
-	}
-	fmt.Fprintln(w)
 }

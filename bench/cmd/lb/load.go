@@ -13,6 +13,10 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+
+	"minicloud.internal/bench/internal/proc"
+	"minicloud.internal/bench/internal/report"
+	"minicloud.internal/bench/internal/socket"
 )
 
 const (
@@ -119,7 +123,7 @@ type generator struct {
 
 	stopping  bool // no further request
 	measuring bool
-	latency   histogram
+	latency   report.Histogram
 	result    loadResult
 }
 
@@ -161,7 +165,7 @@ func (g *generator) run(ready io.Writer) error {
 	if err := g.until(g.now()+g.spec.Warmup, nil); err != nil {
 		return err
 	}
-	fmt.Fprintln(ready, "ready")
+	fmt.Fprintln(ready, proc.ReadyLine)
 	before, err := g.clocks()
 	if err != nil {
 		return err
@@ -179,8 +183,8 @@ func (g *generator) run(ready io.Writer) error {
 	}
 	g.result.Proxy, g.result.Backend = after[0]-before[0], after[1]-before[1]
 	g.result.Generator, g.result.Machine = after[2]-before[2], after[3]-before[3]
-	g.result.Requests = g.latency.total
-	g.result.P50, g.result.P99 = g.latency.quantile(0.50), g.latency.quantile(0.99)
+	g.result.Requests = g.latency.Total()
+	g.result.P50, g.result.P99 = g.latency.Quantile(0.50), g.latency.Quantile(0.99)
 	return g.finish()
 }
 
@@ -191,13 +195,13 @@ func (g *generator) idle(end io.Reader, ready io.Writer) error {
 	if err := g.open(); err != nil {
 		return err
 	}
-	fmt.Fprintln(ready, "ready")
+	fmt.Fprintln(ready, proc.ReadyLine)
 	_, _ = io.Copy(io.Discard, end)
 	for i := range g.clients {
 		c := &g.clients[i]
 		if c.last {
 			_ = g.give(errors.New("the proxy announced that it closes the connection"))
-		} else if _, err := recv(c.fd, g.buf); err != syscall.EAGAIN {
+		} else if _, err := socket.Recv(c.fd, g.buf); err != syscall.EAGAIN {
 			_ = g.give(errors.New("an idle connection was closed"))
 		}
 	}
@@ -207,11 +211,11 @@ func (g *generator) idle(end io.Reader, ready io.Writer) error {
 // clocks reads the CPU time of the proxy, the backend, the generator and the machine.
 func (g *generator) clocks() (t [4]time.Duration, err error) {
 	for i, pids := range [][]int{g.spec.Proxy, g.spec.Backend, {os.Getpid()}} {
-		if t[i], err = cpuOf(pids); err != nil {
+		if t[i], err = proc.CPU(pids); err != nil {
 			return t, err
 		}
 	}
-	t[3], err = machineCPU()
+	t[3], err = proc.MachineCPU()
 	return t, err
 }
 
@@ -319,7 +323,7 @@ func (g *generator) serve(c *client, ended bool) {
 // transmit sends what is left of the request; it is false after an error.
 func (g *generator) transmit(c *client) bool {
 	for len(c.out) > 0 {
-		n, err := send(c.fd, c.out)
+		n, err := socket.Send(c.fd, c.out)
 		if err == syscall.EAGAIN {
 			return true
 		}
@@ -341,10 +345,10 @@ func (g *generator) receive(c *client, ended bool) {
 		var err error
 		if c.left > 0 && !c.check {
 			size = c.left
-			n, err = discard(c.fd, size)
+			n, err = socket.Discard(c.fd, size)
 		} else {
 			size = len(g.buf)
-			n, err = recv(c.fd, g.buf)
+			n, err = socket.Recv(c.fd, g.buf)
 		}
 		if err == syscall.EAGAIN {
 			return
@@ -422,7 +426,7 @@ func (g *generator) answered(c *client) (ending bool) {
 	}
 	now := g.now()
 	if g.measuring {
-		g.latency.record(now - c.began)
+		g.latency.Record(now - c.began)
 	}
 	g.result.Checked++
 	if c.answers++; c.answers == 1 {

@@ -3,21 +3,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"debug/buildinfo"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"runtime"
-	"strings"
-	"time"
+
+	"minicloud.internal/bench/internal/proc"
 )
 
 // printMachine writes what the figures depend on.
 func (b *bench) printMachine(ctx context.Context, w io.Writer, all findings) {
-	fmt.Fprintf(w, "### The machine\n\n- %d cores: %s; Linux %s\n", runtime.NumCPU(), processor(), firstLine("/proc/sys/kernel/osrelease"))
+	fmt.Fprintf(w, "### The machine\n\n- %d cores: %s; Linux %s\n", runtime.NumCPU(), proc.Processor(), proc.FirstLine("/proc/sys/kernel/osrelease"))
 	for _, p := range b.proxies {
 		fmt.Fprintf(w, "- %s: %s\n", p.title, versionOf(ctx, p))
 	}
@@ -39,44 +35,10 @@ func disturbed(l loadResult) bool {
 	return (l.Machine - l.Proxy - l.Backend - l.Generator).Seconds() > noise*l.Elapsed.Seconds()
 }
 
-func processor() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return err.Error()
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
-}
-
-func firstLine(file string) string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err.Error()
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	return line
-}
-
-// versionOf is the first line of what a proxy says of itself, without its
-// address on the web.
+// versionOf is what a proxy says of itself.
 func versionOf(ctx context.Context, p proxy) string {
 	if p.version == "" {
 		return "net/http/httputil of " + runtime.Version()
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, p.program, p.version).CombinedOutput()
-	if err != nil {
-		return err.Error()
-	}
-	line, _, _ := bytes.Cut(out, []byte("\n"))
-	text, _, _ := strings.Cut(string(line), " - ")
-	if info, err := buildinfo.ReadFile(p.program); err == nil && !strings.Contains(text, info.GoVersion) {
-		text += ", " + info.GoVersion
-	}
-	return text
+	return proc.Version(ctx, p.program, p.version)
 }

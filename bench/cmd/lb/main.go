@@ -33,6 +33,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"minicloud.internal/bench/internal/proc"
+	"minicloud.internal/bench/internal/report"
 )
 
 func main() {
@@ -57,7 +60,7 @@ func dispatch(ctx context.Context, args []string) error {
 	case len(args) == 3 && args[0] == "serve-reverseproxy":
 		return serve(ctx, args[1], reverseProxy(args[2]))
 	}
-	b := &bench{ports: freePorts{next: 20000}}
+	b := &bench{ports: proc.FreePorts{Next: 20000}}
 	only := flag.String("only", "", "a regular expression: the workloads to run, by their names or \"idle\"")
 	names := flag.String("proxies", "", "which proxies, separated by commas; default all")
 	flag.StringVar(&b.lb, "lb", "bin/lb", "the load balancer's `binary`")
@@ -95,7 +98,7 @@ func (b *bench) prepare(names string) (err error) {
 	if b.rounds < 1 || b.duration < 50*time.Millisecond {
 		return errors.New("-rounds is at least 1, -duration at least 50ms")
 	}
-	if err := raiseOpenFiles(); err != nil {
+	if err := proc.RaiseOpenFiles(); err != nil {
 		return err
 	}
 	if info, err := os.Stderr.Stat(); err == nil {
@@ -127,7 +130,7 @@ func installed(names, lb, exe string) (found []proxy, err error) {
 		case self:
 			p.program = exe
 		default:
-			if p.program, err = lookUp(p.program); err != nil {
+			if p.program, err = proc.LookUp(p.program); err != nil {
 				fmt.Fprintf(os.Stderr, "%s is skipped: not installed\n", p.title)
 				continue
 			}
@@ -176,7 +179,7 @@ func (b *bench) run(ctx context.Context, which *regexp.Regexp) error {
 		}
 	}
 	if slices.ContainsFunc(b.proxies, func(p proxy) bool { return p.name == ours }) {
-		printBars(os.Stdout, all.bars())
+		report.PrintBars(os.Stdout, all.bars())
 	}
 	b.printMachine(ctx, os.Stdout, all)
 	if failed > 0 {

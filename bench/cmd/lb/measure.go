@@ -3,21 +3,19 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"minicloud.internal/bench/internal/proc"
+	"minicloud.internal/bench/internal/report"
 )
 
 // A bench is one run: what was asked for, and the backends, which stay.
@@ -30,14 +28,14 @@ type bench struct {
 	profiles string // directory, or empty
 	terminal bool   // standard error is one
 	proxies  []proxy
-	ports    freePorts
+	ports    proc.FreePorts
 
 	backend, sink endpoint
 }
 
 // An endpoint is a process that answers at an address.
 type endpoint struct {
-	*process
+	*proc.Process
 	address string
 	admin   string
 	pids    []int
@@ -45,11 +43,11 @@ type endpoint struct {
 
 // startBackends starts nginx, and the sink for uploads.
 func (b *bench) startBackends(ctx context.Context) (err error) {
-	address, err := b.ports.take()
+	address, err := b.ports.Take()
 	if err != nil {
 		return err
 	}
-	program, err := lookUp("nginx")
+	program, err := proc.LookUp("nginx")
 	if err != nil {
 		return fmt.Errorf("nginx is the backend of all: %w", err)
 	}
@@ -71,7 +69,7 @@ func (b *bench) startBackends(ctx context.Context) (err error) {
 	if b.backend, err = b.start(ctx, at, "nginx", "/healthz", program, nil, nginxArgs(at.Dir, file)...); err != nil {
 		return err
 	}
-	address, err = b.ports.take()
+	address, err = b.ports.Take()
 	if err != nil {
 		return err
 	}
@@ -85,25 +83,25 @@ func (b *bench) startBackends(ctx context.Context) (err error) {
 
 func (b *bench) stopBackends() {
 	for _, e := range []endpoint{b.backend, b.sink} {
-		if e.process != nil {
-			e.stop()
+		if e.Process != nil {
+			e.Stop()
 		}
 	}
 }
 
 // start starts a program and waits until it answers a GET of the path with 200.
 func (b *bench) start(ctx context.Context, at place, name, path, program string, env []string, args ...string) (endpoint, error) {
-	p, err := start(at.Dir, name, program, env, args...)
+	p, err := proc.Start(at.Dir, name, program, env, args...)
 	if err != nil {
 		return endpoint{}, err
 	}
-	err = p.answers(ctx, at.Listen, path)
-	pids, err2 := p.pids()
+	err = p.Answers(ctx, at.Listen, path)
+	pids, err2 := p.PIDs()
 	if err = errors.Join(err, err2); err != nil {
-		p.stop()
+		p.Stop()
 		return endpoint{}, err
 	}
-	return endpoint{process: p, address: at.Listen, admin: at.Admin, pids: pids}, nil
+	return endpoint{Process: p, address: at.Listen, admin: at.Admin, pids: pids}, nil
 }
 
 // target is the backend of a workload.
@@ -116,11 +114,11 @@ func (b *bench) target(w workload) endpoint {
 
 // startProxy starts one in front of the workload's backend.
 func (b *bench) startProxy(ctx context.Context, p proxy, w workload) (e endpoint, err error) {
-	listen, err := b.ports.take()
+	listen, err := b.ports.Take()
 	if err != nil {
 		return e, err
 	}
-	admin, err := b.ports.take()
+	admin, err := b.ports.Take()
 	if err != nil {
 		return e, err
 	}
@@ -157,7 +155,7 @@ func (b *bench) measure(ctx context.Context, w workload) (rows []row, allocation
 	var running []endpoint
 	defer func() {
 		for _, e := range running {
-			e.stop()
+			e.Stop()
 		}
 	}()
 	for _, p := range b.proxies {
@@ -237,43 +235,8 @@ func (b *bench) load(ctx context.Context, w workload, e endpoint, spec loadSpec,
 	if spec.Address, err = netip.ParseAddrPort(e.address); err != nil {
 		return result, err
 	}
-	arg, err := json.Marshal(spec)
-	if err != nil {
-		return result, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, spec.Warmup+spec.Duration+3*patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, b.exe, "load", string(arg))
-	cmd.SysProcAttr = childAttributes()
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return result, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return result, err
-	}
-	if err := cmd.Start(); err != nil {
-		return result, err
-	}
-	var problem error
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		switch {
-		case lines.Text() != "ready":
-			problem = json.Unmarshal(lines.Bytes(), &result)
-		case ready != nil:
-			problem = ready()
-		}
-		if lines.Text() == "ready" {
-			_ = stdin.Close()
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		return result, fmt.Errorf("the load generator: %w", err)
-	}
-	return result, errors.Join(problem, lines.Err())
+	err = proc.Generate(ctx, b.exe, spec, &result, spec.Warmup+spec.Duration+3*proc.Patience, ready)
+	return result, err
 }
 
 // profile saves a CPU profile of ours under a workload, in a round that is not
@@ -286,7 +249,7 @@ func (b *bench) profile(ctx context.Context, w workload, e endpoint) error {
 	file := filepath.Join(b.profiles, fileName(w.name)+".pprof")
 	spec := loadSpec{Warmup: 200 * time.Millisecond, Duration: time.Duration(seconds)*time.Second + 500*time.Millisecond}
 	_, err := b.load(ctx, w, e, spec, func() error {
-		text, err := fetch(ctx, e.admin, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
+		text, err := proc.Fetch(ctx, e.admin, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 		if err != nil {
 			return fmt.Errorf("a profile: %w", err)
 		}
@@ -303,7 +266,7 @@ func fileName(name string) string {
 // An idleRow is what a proxy holds.
 type idleRow struct {
 	proxy           proxy
-	before, holding memory
+	before, holding proc.Memory
 	failed          string
 }
 
@@ -317,7 +280,7 @@ const (
 func (b *bench) idle(ctx context.Context) (rows []idleRow, err error) {
 	defer b.progress("")
 	for _, p := range b.proxies {
-		b.progress(thousands(idleConnections) + " idle connections: " + p.title)
+		b.progress(report.Thousands(idleConnections) + " idle connections: " + p.title)
 		r, err := b.idleOf(ctx, p)
 		if err != nil {
 			return nil, err
@@ -334,8 +297,8 @@ func (b *bench) idleOf(ctx context.Context, p proxy) (r idleRow, err error) {
 	if err != nil {
 		return r, err
 	}
-	defer e.stop()
-	if r.before, err = memoryOf(e.pids); err != nil {
+	defer e.Stop()
+	if r.before, err = proc.MemoryOf(e.pids); err != nil {
 		return r, err
 	}
 	result, err := b.load(ctx, w, e, loadSpec{Idle: idleConnections}, func() error {
@@ -344,47 +307,11 @@ func (b *bench) idleOf(ctx context.Context, p proxy) (r idleRow, err error) {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		r.holding, err = memoryOf(e.pids)
+		r.holding, err = proc.MemoryOf(e.pids)
 		return err
 	})
 	if err == nil && result.Errors > 0 {
 		r.failed = fmt.Sprintf("%d errors, the first: %s", result.Errors, result.FirstError)
 	}
 	return r, err
-}
-
-// fetch is the body of a GET, which has to be answered with 200.
-func fetch(ctx context.Context, address, path string) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	r.Close = true
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s", path, answer.Status)
-	}
-	return body, err
-}
-
-func get(ctx context.Context, address, path string) error {
-	_, err := fetch(ctx, address, path)
-	return err
-}
-
-// lookUp finds a program, also where only root has it in its PATH.
-func lookUp(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
-		if err == nil {
-			return path, nil
-		}
-		path, err = exec.LookPath(filepath.Join(dir, name))
-	}
-	return path, err
 }

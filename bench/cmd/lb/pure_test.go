@@ -3,55 +3,9 @@
 package main
 
 import (
-	"math/rand/v2"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
-
-func TestHistogram(t *testing.T) {
-	t.Run("a quantile is at most 1 in 128 below the value of its rank", func(t *testing.T) {
-		random := rand.New(rand.NewPCG(1, 2))
-		var h histogram
-		var values []time.Duration
-		for range 10_000 {
-			d := time.Duration(random.Uint64() >> (1 + random.IntN(63)))
-			values = append(values, d)
-			h.record(d)
-		}
-		slices.Sort(values)
-		for _, q := range []float64{0.01, 0.5, 0.99, 1} {
-			exact := values[int(q*float64(len(values)))-1]
-			if got := h.quantile(q); got > exact || got < exact-exact/128-1 {
-				t.Errorf("quantile %v is %d, expected %d", q, got, exact)
-			}
-		}
-	})
-	t.Run("every bucket begins where the one before it ends", func(t *testing.T) {
-		var h histogram
-		for b := range h.counts {
-			if low := lowest(b); bucket(low) != b || b > 0 && bucket(low-1) != b-1 {
-				t.Fatalf("bucket %d begins at %d, which is in %d, after %d", b, low, bucket(low), bucket(low-1))
-			}
-		}
-	})
-	t.Run("the longest duration fits and a negative one counts as none", func(t *testing.T) {
-		var h histogram
-		h.record(1<<63 - 1)
-		h.record(-1)
-		if h.quantile(0.5) != 0 || h.quantile(1) < 1<<62 {
-			t.Errorf("quantiles %d and %d", h.quantile(0.5), h.quantile(1))
-		}
-	})
-	t.Run("without values a quantile is 0", func(t *testing.T) {
-		if got := new(histogram).quantile(0.99); got != 0 {
-			t.Errorf("got %d", got)
-		}
-	})
-}
 
 func TestParseHead(t *testing.T) {
 	for _, test := range []struct {
@@ -132,37 +86,6 @@ func TestWorkloads(t *testing.T) {
 	})
 }
 
-func TestParseBusy(t *testing.T) {
-	for _, test := range []struct {
-		name, in string
-		want     time.Duration
-		bad      bool
-	}{
-		{name: "all but idle and iowait counts, and guests are in user", in: "cpu  1 2 3 400 500 6 7 8 1 0\ncpu0 1", want: 270 * time.Millisecond},
-		{name: "another line is an error", in: "intr 1 2 3 4 5 6 7 8 9\n", bad: true},
-		{name: "a line that is too short is an error", in: "cpu 1 2 3\n", bad: true},
-		{name: "what is no number is an error", in: "cpu 1 2 3 4 5 6 7 x 9\n", bad: true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if got, err := parseBusy(test.in); got != test.want || (err != nil) != test.bad {
-				t.Errorf("got %v, %v, expected %v", got, err, test.want)
-			}
-		})
-	}
-}
-
-func TestParseMemory(t *testing.T) {
-	got, err := parseMemory("559-7ff ---p 0 0:0 0 [rollup]\nRss:    1024 kB\nPss:     512 kB\nPss_Dirty: 7 kB\n")
-	if want := (memory{resident: 1 << 20, proportional: 1 << 19}); got != want || err != nil {
-		t.Errorf("got %+v, %v, expected %+v", got, err, want)
-	}
-	for _, bad := range []string{"", "Rss: many kB\n"} {
-		if _, err := parseMemory(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}
-
 func TestParseCounters(t *testing.T) {
 	const mallocs = "# TYPE go_memstats_mallocs_total counter\ngo_memstats_mallocs_total 1.5e+06\n"
 	t.Run("requests are summed over their labels", func(t *testing.T) {
@@ -182,43 +105,4 @@ func TestParseCounters(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestTree(t *testing.T) {
-	dir := t.TempDir()
-	p, err := start(dir, "children", "/bin/sh", nil, "-c", "cat /dev/zero >/dev/null & wait")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.stop()
-	pids, err := p.pids()
-	for deadline := time.Now().Add(patience); len(pids) < 2 && err == nil && time.Now().Before(deadline); {
-		pids, err = p.pids()
-	}
-	t.Run("children count, and their CPU time passes", func(t *testing.T) {
-		if len(pids) != 2 || pids[0] != p.cmd.Process.Pid || err != nil {
-			t.Fatalf("%v, %v", pids, err)
-		}
-		first, err := cpuOf(pids)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-			if later, err := cpuOf(pids); err != nil || later > first {
-				return
-			}
-		}
-		t.Error("no CPU time passes")
-	})
-	t.Run("stop ends the children too", func(t *testing.T) {
-		p.stop()
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-			// A killed child may stay as a zombie for as long as its new parent likes.
-			text, err := os.ReadFile("/proc/" + strconv.Itoa(pids[1]) + "/stat")
-			if err != nil || strings.Contains(string(text), ") Z ") {
-				return
-			}
-		}
-		t.Error("the child is alive")
-	})
 }

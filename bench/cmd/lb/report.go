@@ -6,10 +6,11 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"minicloud.internal/bench/internal/report"
 )
 
 // A figure is what the rounds of one proxy under one workload come to: the
@@ -40,31 +41,21 @@ func summarize(r row) figure {
 	}
 	perSecond := func(l loadResult) float64 { return float64(l.Requests) / l.Elapsed.Seconds() }
 	each := func(cpu time.Duration, l loadResult) time.Duration { return cpu / time.Duration(l.Requests) }
-	f.perSecond = median(r.rounds, perSecond)
+	f.perSecond = report.Median(r.rounds, perSecond)
 	slowest := slices.MinFunc(r.rounds, func(a, b loadResult) int { return cmp.Compare(perSecond(a), perSecond(b)) })
 	fastest := slices.MaxFunc(r.rounds, func(a, b loadResult) int { return cmp.Compare(perSecond(a), perSecond(b)) })
 	f.spread = (perSecond(fastest) - perSecond(slowest)) / 2 / f.perSecond
-	f.p50 = median(r.rounds, func(l loadResult) time.Duration { return l.P50 })
-	f.p99 = median(r.rounds, func(l loadResult) time.Duration { return l.P99 })
-	f.cpu = median(r.rounds, func(l loadResult) time.Duration { return each(l.Proxy, l) })
-	f.backend = median(r.rounds, func(l loadResult) time.Duration { return each(l.Backend, l) })
-	f.generator = median(r.rounds, func(l loadResult) time.Duration { return each(l.Generator, l) })
+	f.p50 = report.Median(r.rounds, func(l loadResult) time.Duration { return l.P50 })
+	f.p99 = report.Median(r.rounds, func(l loadResult) time.Duration { return l.P99 })
+	f.cpu = report.Median(r.rounds, func(l loadResult) time.Duration { return each(l.Proxy, l) })
+	f.backend = report.Median(r.rounds, func(l loadResult) time.Duration { return each(l.Backend, l) })
+	f.generator = report.Median(r.rounds, func(l loadResult) time.Duration { return each(l.Generator, l) })
 	three := func(l loadResult) time.Duration { return l.Proxy + l.Backend + l.Generator }
-	f.inUse = median(r.rounds, func(l loadResult) float64 { return three(l).Seconds() / l.Elapsed.Seconds() })
-	f.elsewhere = median(r.rounds, func(l loadResult) float64 {
+	f.inUse = report.Median(r.rounds, func(l loadResult) float64 { return three(l).Seconds() / l.Elapsed.Seconds() })
+	f.elsewhere = report.Median(r.rounds, func(l loadResult) float64 {
 		return max(0, (l.Machine-three(l)).Seconds()/l.Elapsed.Seconds())
 	})
 	return f
-}
-
-// median is the middle value; of an even number the lower of the two middle ones.
-func median[T any, V cmp.Ordered](all []T, value func(T) V) V {
-	values := make([]V, len(all))
-	for i, one := range all {
-		values[i] = value(one)
-	}
-	slices.Sort(values)
-	return values[(len(values)-1)/2]
 }
 
 // A comparison is the figures of all proxies under one workload.
@@ -129,17 +120,17 @@ func (c comparison) print(w io.Writer) {
 		}
 		cpu, perSecond := "", ""
 		if peers {
-			cpu = ratio(f.cpu.Seconds(), cheapest.cpu.Seconds())
+			cpu = report.Ratio(f.cpu.Seconds(), cheapest.cpu.Seconds())
 			if f.proxy.name == cheapest.proxy.name {
 				cpu = "**best**"
 			}
-			perSecond = ratio(f.perSecond, fastest.perSecond)
+			perSecond = report.Ratio(f.perSecond, fastest.perSecond)
 			if f.proxy.name == fastest.proxy.name {
 				perSecond = "**best**"
 			}
 		}
 		fmt.Fprintf(w, "| %s | %s ±%.0f %% | %s | %s | %s | %s | %s |\n", f.proxy.title,
-			thousands(f.perSecond), 100*f.spread, span(f.p50), span(f.p99), micros(f.cpu), cpu, perSecond)
+			report.Thousands(f.perSecond), 100*f.spread, report.Span(f.p50), report.Span(f.p99), report.Micros(f.cpu), cpu, perSecond)
 	}
 	fmt.Fprintln(w)
 	if others := c.others(); others != "" {
@@ -153,57 +144,15 @@ func (c comparison) others() string {
 	var all []string
 	for _, f := range c.figures {
 		if f.failed == "" {
-			all = append(all, fmt.Sprintf("%s %s, %s, %.2f, %.2f", f.proxy.title, micros(f.backend), micros(f.generator), f.inUse, f.elsewhere))
+			all = append(all, fmt.Sprintf("%s %s, %s, %.2f, %.2f", f.proxy.title, report.Micros(f.backend), report.Micros(f.generator), f.inUse, f.elsewhere))
 		}
 	}
 	return strings.Join(all, "; ")
 }
 
-func ratio(a, b float64) string {
-	if b == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2fx", a/b)
-}
-
-func micros(d time.Duration) string {
-	us := float64(d) / float64(time.Microsecond)
-	if us >= 1000 {
-		return thousands(us)
-	}
-	return fmt.Sprintf("%.1f", us)
-}
-
-// span prints a duration with three digits.
-func span(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond))
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
-	default:
-		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-	}
-}
-
-// thousands prints a whole number with commas.
-func thousands(v float64) string {
-	digits := fmt.Sprintf("%.0f", math.Abs(v))
-	var parts []string
-	for len(digits) > 3 {
-		parts = append(parts, digits[len(digits)-3:])
-		digits = digits[:len(digits)-3]
-	}
-	parts = append(parts, digits)
-	slices.Reverse(parts)
-	return strings.Join(parts, ",")
-}
-
-func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
-
 // printIdle writes the table of what 10,000 connections hold.
 func printIdle(w io.Writer, rows []idleRow) {
-	fmt.Fprintf(w, "### %s idle keep-alive connections, each after one request\n\n", thousands(idleConnections))
+	fmt.Fprintf(w, "### %s idle keep-alive connections, each after one request\n\n", report.Thousands(idleConnections))
 	fmt.Fprintln(w, "| proxy | resident (Rss) | shared pages once (Pss) | resident before | per connection |")
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: |")
 	for _, r := range rows {
@@ -211,9 +160,9 @@ func printIdle(w io.Writer, rows []idleRow) {
 			fmt.Fprintf(w, "| %s | failed: %s | | | |\n", r.proxy.title, strings.ReplaceAll(r.failed, "|", "/"))
 			continue
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f KB |\n", r.proxy.title, megabytes(r.holding.resident),
-			megabytes(r.holding.proportional), megabytes(r.before.resident),
-			float64(r.holding.resident-r.before.resident)/idleConnections/1e3)
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f KB |\n", r.proxy.title, report.Megabytes(r.holding.Resident),
+			report.Megabytes(r.holding.Proportional), report.Megabytes(r.before.Resident),
+			float64(r.holding.Resident-r.before.Resident)/idleConnections/1e3)
 	}
 	fmt.Fprintln(w)
 }

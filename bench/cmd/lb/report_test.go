@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"minicloud.internal/bench/internal/proc"
+	"minicloud.internal/bench/internal/report"
 )
 
 // round is a result of 1,000 requests.
@@ -83,57 +86,57 @@ func TestBars(t *testing.T) {
 		figures  map[string][2]float64
 		bar      string // the beginning of its text, after the workload's name
 		measured string
-		must     verdict
-		aim      verdict
+		must     report.Verdict
+		aim      report.Verdict
 	}{
 		{"CPU as low as the lower of both passes, above 0.8x of one misses the aim", " 64 connections",
-			map[string][2]float64{"lb": {1, 20}, "haproxy": {1, 30}, "nginx": {1, 20}}, "CPU per request <=", "0.67x HAProxy, 1.00x nginx", pass, miss},
+			map[string][2]float64{"lb": {1, 20}, "haproxy": {1, 30}, "nginx": {1, 20}}, "CPU per request <=", "0.67x HAProxy, 1.00x nginx", report.Pass, report.Miss},
 		{"CPU above one of both misses", " 64 connections",
-			map[string][2]float64{"lb": {1, 21}, "haproxy": {1, 30}, "nginx": {1, 20}}, "CPU per request <=", "0.70x HAProxy, 1.05x nginx", miss, miss},
+			map[string][2]float64{"lb": {1, 21}, "haproxy": {1, 30}, "nginx": {1, 20}}, "CPU per request <=", "0.70x HAProxy, 1.05x nginx", report.Miss, report.Miss},
 		{"CPU at 0.8x of both passes the aim", " 1,000 connections",
-			map[string][2]float64{"lb": {1, 16}, "haproxy": {1, 20}, "nginx": {1, 20}}, "CPU per request <=", "0.80x HAProxy, 0.80x nginx", pass, pass},
+			map[string][2]float64{"lb": {1, 16}, "haproxy": {1, 20}, "nginx": {1, 20}}, "CPU per request <=", "0.80x HAProxy, 0.80x nginx", report.Pass, report.Pass},
 		{"one of both is compared where the other is not there", " 64 connections",
-			map[string][2]float64{"lb": {9, 20}, "haproxy": {10, 30}}, "requests/s", "0.90x HAProxy", miss, ""},
+			map[string][2]float64{"lb": {9, 20}, "haproxy": {10, 30}}, "requests/s", "0.90x HAProxy", report.Miss, ""},
 		{"without either nothing is judged", " 64 connections",
-			map[string][2]float64{"lb": {9, 20}, "caddy": {10, 30}}, "requests/s", "", unknown, ""},
+			map[string][2]float64{"lb": {9, 20}, "caddy": {10, 30}}, "requests/s", "", report.Unknown, ""},
 		{"five times less CPU than ReverseProxy passes", " 64 connections",
-			map[string][2]float64{"lb": {9, 20}, "reverseproxy": {10, 100}}, "CPU per request of ReverseProxy", "5.00x", pass, ""},
+			map[string][2]float64{"lb": {9, 20}, "reverseproxy": {10, 100}}, "CPU per request of ReverseProxy", "5.00x", report.Pass, ""},
 		{"less than five times misses", " 64 connections",
-			map[string][2]float64{"lb": {9, 21}, "reverseproxy": {10, 100}}, "CPU per request of ReverseProxy", "4.76x", miss, ""},
+			map[string][2]float64{"lb": {9, 21}, "reverseproxy": {10, 100}}, "CPU per request of ReverseProxy", "4.76x", report.Miss, ""},
 		{"bodies are compared with the fastest peer", "GET 1 MB",
-			map[string][2]float64{"lb": {95, 1}, "caddy": {100, 1}, "nginx": {90, 1}}, "requests/s", "0.95x Caddy", pass, miss},
+			map[string][2]float64{"lb": {95, 1}, "caddy": {100, 1}, "nginx": {90, 1}}, "requests/s", "0.95x Caddy", report.Pass, report.Miss},
 		{"bodies below 0.9x miss", "POST 1 MB",
-			map[string][2]float64{"lb": {89, 1}, "caddy": {100, 1}}, "requests/s", "0.89x Caddy", miss, miss},
+			map[string][2]float64{"lb": {89, 1}, "caddy": {100, 1}}, "requests/s", "0.89x Caddy", report.Miss, report.Miss},
 		{"new connections are held to nginx and aim at the best", "new connection",
-			map[string][2]float64{"lb": {100, 1}, "haproxy": {110, 1}, "nginx": {90, 1}}, "requests/s", "1.11x nginx, 0.91x HAProxy", pass, miss},
+			map[string][2]float64{"lb": {100, 1}, "haproxy": {110, 1}, "nginx": {90, 1}}, "requests/s", "1.11x nginx, 0.91x HAProxy", report.Pass, report.Miss},
 		{"new connections ahead of nginx as the best pass both", "new connection",
-			map[string][2]float64{"lb": {100, 1}, "nginx": {90, 1}}, "requests/s", "1.11x nginx", pass, pass},
+			map[string][2]float64{"lb": {100, 1}, "nginx": {90, 1}}, "requests/s", "1.11x nginx", report.Pass, report.Pass},
 		{"without ours nothing is judged", "GET 16 KB",
-			map[string][2]float64{"haproxy": {110, 1}, "nginx": {90, 1}}, "requests/s", "", unknown, unknown},
+			map[string][2]float64{"haproxy": {110, 1}, "nginx": {90, 1}}, "requests/s", "", report.Unknown, report.Unknown},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := workloadOf(t, test.workload)
 			bars := findings{comparisons: []comparison{under(w, test.figures)}, allocations: -1}.bars()
-			i := slices.IndexFunc(bars, func(b bar) bool { return strings.HasPrefix(b.text, w.name+": "+test.bar) })
+			i := slices.IndexFunc(bars, func(b report.Bar) bool { return strings.HasPrefix(b.Text, w.name+": "+test.bar) })
 			if i < 0 {
 				t.Fatalf("no such bar in %+v", bars)
 			}
-			if b := bars[i]; b.measured != test.measured || b.must != test.must || b.aim != test.aim {
+			if b := bars[i]; b.Measured != test.measured || b.Must != test.must || b.Aim != test.aim {
 				t.Errorf("%+v", b)
 			}
 		})
 	}
 	t.Run("memory and allocations are judged as they were found", func(t *testing.T) {
-		f := findings{allocations: 0.0004, idle: []idleRow{{proxy: proxies[0], holding: memory{resident: 80e6}}}}
+		f := findings{allocations: 0.0004, idle: []idleRow{{proxy: proxies[0], holding: proc.Memory{Resident: 80e6}}}}
 		bars := f.bars()
 		allocations, idle := bars[len(bars)-2], bars[len(bars)-1]
-		if allocations.must != pass || allocations.measured != "0.0004" || idle.must != pass || idle.aim != miss || idle.measured != "80.0 MB" {
+		if allocations.Must != report.Pass || allocations.Measured != "0.0004" || idle.Must != report.Pass || idle.Aim != report.Miss || idle.Measured != "80.0 MB" {
 			t.Errorf("%+v, %+v", allocations, idle)
 		}
 	})
 	t.Run("what was not run is not in the summary", func(t *testing.T) {
 		var b strings.Builder
-		if printBars(&b, findings{allocations: -1}.bars()); b.String() != "" {
+		if report.PrintBars(&b, findings{allocations: -1}.bars()); b.String() != "" {
 			t.Error(b.String())
 		}
 	})
@@ -141,24 +144,11 @@ func TestBars(t *testing.T) {
 		c := under(workloadOf(t, "16 KB"), map[string][2]float64{"nginx": {1, 1}})
 		c.figures = append(c.figures, figure{proxy: proxies[0], failed: "1 errors"})
 		for _, b := range (findings{comparisons: []comparison{c}, allocations: -1}).bars() {
-			if b.must != unknown || b.aim != unknown {
+			if b.Must != report.Unknown || b.Aim != report.Unknown {
 				t.Errorf("%+v", b)
 			}
 		}
 	})
-}
-
-func TestNumbers(t *testing.T) {
-	for in, want := range map[float64]string{0: "0", 999.4: "999", 999.6: "1,000", 1234567: "1,234,567"} {
-		if got := thousands(in); got != want {
-			t.Errorf("thousands(%v) is %q, expected %q", in, got, want)
-		}
-	}
-	for in, want := range map[time.Duration]string{950 * time.Microsecond: "950 µs", 1234 * time.Microsecond: "1.23 ms", 123 * time.Millisecond: "123.0 ms"} {
-		if got := span(in); got != want {
-			t.Errorf("span(%v) is %q, expected %q", in, got, want)
-		}
-	}
 }
 
 func TestDisturbed(t *testing.T) {

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package proc
 
 import (
 	"fmt"
@@ -26,8 +26,8 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// cpuOf sums the CPU clocks of processes.
-func cpuOf(pids []int) (sum time.Duration, err error) {
+// CPU sums the CPU clocks of processes.
+func CPU(pids []int) (sum time.Duration, err error) {
 	for _, pid := range pids {
 		t, err := processCPU(pid)
 		if err != nil {
@@ -38,8 +38,8 @@ func cpuOf(pids []int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// machineCPU is the time that the cores were not idle, to 10 ms.
-func machineCPU() (time.Duration, error) {
+// MachineCPU is the time that the cores were not idle, to 10 ms.
+func MachineCPU() (time.Duration, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0, err

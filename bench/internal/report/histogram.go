@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package report
 
 import (
 	"math/bits"
@@ -11,9 +9,9 @@ import (
 // most 1/128 of its value wide.
 const subBits = 7
 
-// A histogram counts durations in buckets whose width grows with the value. To
+// A Histogram counts durations in buckets whose width grows with the value. To
 // record allocates nothing and costs a few nanoseconds.
-type histogram struct {
+type Histogram struct {
 	counts [(64 - subBits + 1) << subBits]uint32
 	total  int64
 }
@@ -34,14 +32,26 @@ func lowest(b int) uint64 {
 	return uint64(b-shift<<subBits) << shift
 }
 
-func (h *histogram) record(d time.Duration) {
+// Record counts a duration; a negative one as none.
+func (h *Histogram) Record(d time.Duration) {
 	h.counts[bucket(uint64(max(d, 0)))]++
 	h.total++
 }
 
-// quantile is the lowest duration that at least the share q of all recorded
+// Total is how many were recorded.
+func (h *Histogram) Total() int64 { return h.total }
+
+// Add counts all that another has counted.
+func (h *Histogram) Add(other *Histogram) {
+	for b, n := range other.counts {
+		h.counts[b] += n
+	}
+	h.total += other.total
+}
+
+// Quantile is the lowest duration that at least the share q of all recorded
 // ones do not exceed, rounded down to its bucket; 0 where nothing was recorded.
-func (h *histogram) quantile(q float64) time.Duration {
+func (h *Histogram) Quantile(q float64) time.Duration {
 	rank, seen := q*float64(h.total), int64(0)
 	for b, n := range h.counts {
 		seen += int64(n)

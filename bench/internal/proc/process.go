@@ -1,6 +1,8 @@
 //go:build linux
 
-package main
+// Package proc starts the programs that are measured, each in a process of its own,
+// and reads what they use: CPU time, memory, and what the machine does beside them.
+package proc
 
 import (
 	"bytes"
@@ -18,13 +20,16 @@ import (
 	"time"
 )
 
+// Patience bounds the wait for a first answer.
+const Patience = 10 * time.Second
+
 // openFiles is what 10,000 clients ask of a proxy that counts with one upstream
 // connection for each.
 const openFiles = 65536
 
-// raiseOpenFiles raises the limit that all processes inherit: without privileges
+// RaiseOpenFiles raises the limit that all processes inherit: without privileges
 // to what the hard limit allows.
-func raiseOpenFiles() error {
+func RaiseOpenFiles() error {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return err
@@ -36,25 +41,25 @@ func raiseOpenFiles() error {
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
 }
 
-// A process is a program that was started, with its children.
-type process struct {
+// A Process is a program that was started, with its children.
+type Process struct {
 	cmd   *exec.Cmd
 	log   string // file with what it printed
 	ended chan struct{}
-	once  sync.Once // stop has run
+	once  sync.Once // Stop has run
 }
 
-// start runs a program in a process group of its own, which a Ctrl-C on the
+// Start runs a program in a process group of its own, which a Ctrl-C on the
 // terminal does not reach: it is this process that ends it. Should this one be
 // killed, the kernel ends it (strictly when the thread ends that started it;
 // the runtime ends none of its threads before).
-func start(dir, name, program string, env []string, args ...string) (*process, error) {
+func Start(dir, name, program string, env []string, args ...string) (*Process, error) {
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	p := &process{cmd: exec.Command(program, args...), log: log.Name(), ended: make(chan struct{})}
+	p := &Process{cmd: exec.Command(program, args...), log: log.Name(), ended: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -73,9 +78,12 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
-// stop ends the process, and what of its group it has left behind. A second
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Stop ends the process, and what of its group it has left behind. A second
 // call does nothing: by then the group's number may be another's.
-func (p *process) stop() {
+func (p *Process) Stop() {
 	p.once.Do(func() {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -87,27 +95,27 @@ func (p *process) stop() {
 	})
 }
 
-// answers waits until the address answers with 200 to a GET of the path.
-func (p *process) answers(ctx context.Context, address, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// Answers waits until the address answers with 200 to a GET of the path.
+func (p *Process) Answers(ctx context.Context, address, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	err := ctx.Err()
 	for ctx.Err() == nil {
-		if err = get(ctx, address, path); err == nil {
+		if _, err = Fetch(ctx, address, path); err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 		case <-p.ended:
-			return fmt.Errorf("%s has ended: %s", filepath.Base(p.cmd.Path), p.tail())
+			return fmt.Errorf("%s has ended: %s", filepath.Base(p.cmd.Path), p.Tail())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("%s does not answer: %w: %s", filepath.Base(p.cmd.Path), err, p.tail())
+	return fmt.Errorf("%s does not answer: %w: %s", filepath.Base(p.cmd.Path), err, p.Tail())
 }
 
-// tail is the end of what the process has printed.
-func (p *process) tail() string {
+// Tail is the end of what the process has printed.
+func (p *Process) Tail() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -115,9 +123,9 @@ func (p *process) tail() string {
 	return string(bytes.TrimSpace(b[max(0, len(b)-1000):]))
 }
 
-// pids is the process and all that it has started. It is read once the proxy
+// PIDs is the process and all that it has started. It is read once the proxy
 // answers: what starts later (none does) would go uncounted.
-func (p *process) pids() ([]int, error) { return tree(p.cmd.Process.Pid) }
+func (p *Process) PIDs() ([]int, error) { return tree(p.cmd.Process.Pid) }
 
 func tree(pid int) ([]int, error) {
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -148,56 +156,58 @@ func tree(pid int) ([]int, error) {
 	return all, nil
 }
 
-// A memory is what processes hold, in bytes.
-type memory struct {
-	resident     int64 // the sum of Rss: a page that two processes share counts twice
-	proportional int64 // the sum of Pss: it counts once
+// A Memory is what processes hold, in bytes.
+type Memory struct {
+	Resident     int64 // the sum of Rss: a page that two processes share counts twice
+	Proportional int64 // the sum of Pss: it counts once
 }
 
-func memoryOf(pids []int) (sum memory, err error) {
+// MemoryOf sums what processes hold.
+func MemoryOf(pids []int) (sum Memory, err error) {
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if err != nil {
-			return memory{}, err
+			return Memory{}, err
 		}
 		m, err := parseMemory(string(text))
 		if err != nil {
-			return memory{}, fmt.Errorf("process %d: %w", pid, err)
+			return Memory{}, fmt.Errorf("process %d: %w", pid, err)
 		}
-		sum.resident += m.resident
-		sum.proportional += m.proportional
+		sum.Resident += m.Resident
+		sum.Proportional += m.Proportional
 	}
 	return sum, nil
 }
 
 // parseMemory reads a /proc/<pid>/smaps_rollup.
-func parseMemory(text string) (m memory, err error) {
+func parseMemory(text string) (m Memory, err error) {
 	for line := range strings.Lines(text) {
-		for name, to := range map[string]*int64{"Rss:": &m.resident, "Pss:": &m.proportional} {
+		for name, to := range map[string]*int64{"Rss:": &m.Resident, "Pss:": &m.Proportional} {
 			if rest, ok := strings.CutPrefix(line, name); ok {
 				kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 				if err != nil {
-					return memory{}, err
+					return Memory{}, err
 				}
 				*to = kb << 10
 			}
 		}
 	}
-	if m.resident == 0 {
-		return memory{}, errors.New("no Rss in smaps_rollup")
+	if m.Resident == 0 {
+		return Memory{}, errors.New("no Rss in smaps_rollup")
 	}
 	return m, nil
 }
 
-// freePorts are addresses of the loopback interface that nobody listens on,
+// FreePorts are addresses of the loopback interface that nobody listens on,
 // below the range that the kernel takes for outgoing connections.
-type freePorts struct{ next int }
+type FreePorts struct{ Next int } // the port to begin with
 
-func (f *freePorts) take() (string, error) {
-	for ; f.next < 32768; f.next++ {
-		address := "127.0.0.1:" + strconv.Itoa(f.next)
+// Take returns the next one.
+func (f *FreePorts) Take() (string, error) {
+	for ; f.Next < 32768; f.Next++ {
+		address := "127.0.0.1:" + strconv.Itoa(f.Next)
 		if ln, err := net.Listen("tcp4", address); err == nil {
-			f.next++
+			f.Next++
 			return address, ln.Close()
 		}
 	}
