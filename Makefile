@@ -15,7 +15,7 @@ PROGRAMS    := $(filter-out bench/%,$(wildcard */cmd/* services/*/cmd/*))
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .PHONY: up down status logs follow clean
 up: build ## start the cloud and wait until it answers (MODE=docker or MODE=local forces how)
@@ -62,6 +62,19 @@ test: build ## every test, with the race detector; container tests skip without 
 compare-lb: ## how the load balancer, HAProxy and nginx behave on the wire; fails for ours alone
 	@cd lb/conformance && $(GO) test -count=1 -run '^TestCompare$$' -args -compare
 
+ROUNDS ?= 200
+.PHONY: crash-s3
+crash-s3: ## kill the object store at random moments under load, ROUNDS times (200: some ten minutes)
+	@cd e2e && $(GO) test -count=1 -timeout 0 -v -run '^TestKilledObjectStorage$$' -args -crash-rounds $(ROUNDS)
+
+# The S3 tests of another S3 server's authors. Installing their program compiles
+# it, for some minutes the first time.
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+.PHONY: conformance-s3
+conformance-s3: build ## the object store under versitygw's S3 tests; docs/s3-conformance.md names what fails
+	@GOBIN=$(CURDIR)/bin/tools GOWORK=off $(GO) install $(VERSITYGW)
+	cd e2e && $(GO) test -count=1 -timeout 20m -run '^TestS3Conformance$$' -v . -args -versitygw ../bin/tools/versitygw
+
 # One after the other: each takes all cores. The minimiser is held short, since it
 # can spend the whole time of a target on one input.
 FUZZTIME ?= 3s
@@ -82,6 +95,9 @@ figures: build ## how fast the whole cloud starts and what it holds; recorded in
 .PHONY: bench-lb
 bench-lb: build ## our load balancer beside HAProxy, nginx and Caddy where installed, 6 minutes (ARGS="-rounds 9")
 	@$(GO) build -trimpath -buildvcs=false -o bin/bench-lb ./bench/cmd/lb && exec bin/bench-lb $(ARGS)
+.PHONY: bench-s3
+bench-s3: build ## our object store beside MinIO, versitygw and nginx where installed, 8 minutes (ARGS="-only PUT -minio FILE")
+	@$(GO) build -trimpath -buildvcs=false -o bin/bench-s3 ./bench/cmd/s3 && exec bin/bench-s3 $(ARGS)
 
 .PHONY: verify fix
 verify: ## formatting, vet, lint, tidy modules

@@ -35,6 +35,7 @@ func suite(t *testing.T, c cloud) {
 		{"the seeded spells are listed, by both replicas in turn", testList},
 		{"a spell that is created is read back, and its card is written", testCreate},
 		{"a picture comes back as the same bytes", testPicture},
+		{"a client of S3 stores, lists, presigns and keeps versions, by every way", testS3},
 		{"dig gets the address and the port from the resolver, over UDP and TCP", testDNS},
 		{"a PostgreSQL client reads the spells", testSQL},
 		{"the load balancer says what it does", testSentences},
@@ -217,6 +218,10 @@ func testDNS(t *testing.T, c cloud) {
 			{"ExAmPlE.com.", dns.TypeA, "\tA\t127.0.0.1"},
 			{"www.example.com.", dns.TypeA, "\tA\t127.0.0.1"},
 			{"_http._tcp.example.com.", dns.TypeSRV, "\tSRV\t0 0 " + port + " example.com."},
+			{"s3.example.com.", dns.TypeA, "\tA\t127.0.0.1"},
+			{"photos.s3.example.com.", dns.TypeA, "\tA\t127.0.0.1"},
+			{"_http._tcp.s3.example.com.", dns.TypeSRV, "\tSRV\t0 0 " + port + " s3.example.com."},
+			{"_http._tcp.photos.s3.example.com.", dns.TypeSRV, "\tSRV\t0 0 " + port + " s3.example.com."},
 		} {
 			m := new(dns.Msg).SetQuestion(q.name, q.kind)
 			in, _, err := (&dns.Client{Net: network, Timeout: 10 * time.Second}).ExchangeContext(t.Context(), m, c.Resolver())
