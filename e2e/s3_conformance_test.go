@@ -37,7 +37,7 @@ func TestS3Conformance(t *testing.T) {
 		{"versioned", []string{"--versioning-enabled"}},
 	} {
 		t.Run(flow.name, func(t *testing.T) {
-			s := newStorage(t, `buckets = []`)
+			s := newStorage(t, `buckets = []`, `region = "us-east-1"`)
 			s.start(t)
 			failed, total := runVersitygw(t, client, "http://"+s.address, flow.args...)
 			if total < 500 {

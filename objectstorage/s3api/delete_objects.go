@@ -69,6 +69,9 @@ func (r *request) deleteObjects() error {
 	if len(document.Object) > maxDeletes {
 		return fail("MalformedXML")
 	}
+	if err := r.keepPolicy(); err != nil {
+		return err
+	}
 	outcomes := make([]deleteOutcome, len(document.Object))
 	var group errgroup.Group
 	group.SetLimit(parallelDeletes)

@@ -92,7 +92,7 @@ type request struct {
 	// settings are the bucket's, for every operation but those with
 	// operation.bucketless.
 	settings store.Bucket
-	// policy is that of the bucket policyOf, once it was asked.
+	// policy is that of the bucket policyOf, where [request.keepPolicy] read it.
 	policy   *policy
 	policyOf string
 }

@@ -181,7 +181,9 @@ func (r *request) describeChecksum(info *store.Info, whole bool) {
 	number, err := r.partNumber()
 	switch {
 	case err == nil && number > 0 && number <= len(info.Parts):
-		if c := info.Parts[number-1].Checksum; c.Algorithm != "" && c.Value != "" {
+		// A part has one to tell where the writer chose the algorithm; CRC64NVME is
+		// what every upload gets without.
+		if c := info.Parts[number-1].Checksum; c.Algorithm != "" && c.Value != "" && c.Algorithm != string(checksum.CRC64NVME) {
 			r.w.Header().Set(checksum.Algorithm(c.Algorithm).Field(), c.Value)
 			r.w.Header().Set("X-Amz-Checksum-Type", info.Checksum.Type)
 		}

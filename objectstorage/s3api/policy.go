@@ -264,8 +264,7 @@ func glob(pattern, s string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// bucketPolicy is the bucket's policy; nil: it has none. It is read once for each
-// bucket that a request asks, however many keys it names.
+// bucketPolicy is the bucket's policy; nil: it has none.
 func (r *request) bucketPolicy() (*policy, error) {
 	body, ok := r.settings.Documents[policyDocument]
 	if !ok {
@@ -278,8 +277,14 @@ func (r *request) bucketPolicy() (*policy, error) {
 	if err := strictJSON(body, &p); err != nil {
 		return nil, fmt.Errorf("read the policy of bucket %s: %w", r.bucket, err)
 	}
-	r.policy, r.policyOf = &p, r.bucket
 	return &p, nil
+}
+
+// keepPolicy reads the policy once for all keys that the operation will ask about.
+func (r *request) keepPolicy() (err error) {
+	r.policy, err = r.bucketPolicy()
+	r.policyOf = r.bucket
+	return err
 }
 
 func (r *request) getBucketPolicy() error {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -26,11 +27,20 @@ const (
 // process before, and scrubs. It returns nil.
 func (s *Store) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, work := range []func(context.Context){s.count, s.collect, s.removeOrphans, s.scrub} {
+	for _, work := range []func(context.Context){s.countAndSettle, s.collect, s.removeOrphans, s.scrub} {
 		all.Go(func() { work(ctx) })
 	}
 	all.Wait()
 	return nil
+}
+
+// countAndSettle counts, and gives the memory back that the start needed, for the
+// log's replay and the count: by itself that would take minutes, and the cache would
+// keep blocks that nobody has asked for.
+func (s *Store) countAndSettle(ctx context.Context) {
+	s.count(ctx)
+	s.cache.Reserve(int(s.o.CacheSize))()
+	debug.FreeOSMemory()
 }
 
 // pause waits for d, and reports whether ctx goes on.

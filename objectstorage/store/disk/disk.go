@@ -74,6 +74,7 @@ type Store struct {
 	fs     vfs.FS
 	logger *slog.Logger
 	engine *engine.Engine
+	cache  interface{ Reserve(int) func() } // the database's, for as long as it is open
 	clock  clock
 	// started is the number that the clock began with: what was made before is
 	// older.
@@ -123,9 +124,12 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, classify("open the data directory "+dir, err)
 	}
 	var err error
+	pebbled := pebbleOptions(o)
+	s.cache = pebbled.Cache
+	defer pebbled.Cache.Unref() // the database has a reference of its own
 	s.engine, err = engine.Open(o.FS.PathJoin(dir, "meta"), engine.Options{
 		FS: o.FS, Logger: o.Logger, OnFail: o.OnFail, OnCorrupt: s.onCorrupt, MinFree: uint64(o.MinFree), Reserve: reserveSize(o.MinFree),
-		ReadOn: true, Pebble: pebbleOptions(o),
+		ReadOn: true, Pebble: pebbled,
 	})
 	if err != nil {
 		return nil, classify("open the store", err)

@@ -16,10 +16,12 @@ func reserveSize(minFree int64) int64 { return min(minFree/4, 16<<20) }
 // Bodies are separated from the tables when a memtable is flushed, so that a
 // compaction moves references: for 100,000 objects of 4 KiB, 2.1 bytes were
 // written for each byte stored, log included, and 4.0 without.
+//
+// The cache is made here, and not by Pebble, for [Store.countAndSettle].
 func pebbleOptions(o Options) *pebble.Options {
 	opts := &pebble.Options{
+		Cache:                       pebble.NewCache(o.CacheSize),
 		FormatMajorVersion:          pebble.FormatNewest,
-		CacheSize:                   o.CacheSize,
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,

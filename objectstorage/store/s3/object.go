@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -363,8 +364,9 @@ func (s *Store) deleteVersion(ctx context.Context, bucket, key, version string, 
 	if c.Bypass {
 		in.BypassGovernanceRetention = aws.Bool(true)
 	}
+	locked := current.Locked(time.Now(), c.Bypass) // a lock may end while it is refused
 	if _, err := s.client.DeleteObject(ctx, in, s.retries(c)); err != nil {
-		if status(err) == http.StatusForbidden && s.locked(ctx, bucket, key, version, c.Bypass) {
+		if status(err) == http.StatusForbidden && (locked || s.locked(ctx, bucket, key, version, c.Bypass)) {
 			return store.Deleted{}, store.ErrLocked // S3 has no code of its own for it
 		}
 		return store.Deleted{}, err
