@@ -245,12 +245,13 @@ func decodeAll(wire []byte, size int, trailer string) (data []byte, value string
 func FuzzSignedChunks(f *testing.F) {
 	f.Add(uint16(10), uint16(100), byte(1), false)
 	f.Add(uint16(9000), uint16(8300), byte(0x20), true)
+	f.Add(uint16(13), uint16(0), byte(0x20), false) // the size is "d"
 	f.Fuzz(func(t *testing.T, size, at uint16, flip byte, trailer bool) {
 		field := ""
 		if trailer {
 			field = "x-amz-checksum-crc32:QWaN2w=="
 		}
-		data := bytes.Repeat([]byte("d"), int(size)%20000)
+		data := bytes.Repeat([]byte("."), int(size)%20000)
 		r, wire := signedUpload(t, data, 8192, field)
 		got, _, err := readSigned(t, r, bytes.NewReader(wire))
 		if err != nil || !bytes.Equal(got, data) {
@@ -262,7 +263,7 @@ func FuzzSignedChunks(f *testing.F) {
 		i := int(at) % len(wire)
 		forged := bytes.Clone(wire)
 		forged[i] ^= flip
-		if bytes.EqualFold(forged[i:i+1], wire[i:i+1]) && wire[i] != 'd' {
+		if bytes.EqualFold(forged[i:i+1], wire[i:i+1]) {
 			t.Skip() // a size in capitals is the same size
 		}
 		if _, _, err := readSigned(t, r, bytes.NewReader(forged)); err == nil {
