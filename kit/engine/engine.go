@@ -92,8 +92,9 @@ func Open(dir string, o Options) (*Engine, error) {
 		db  *pebble.DB
 		err error
 	}
-	opened := make(chan result, 1)
+	opened, ended := make(chan result, 1), make(chan struct{})
 	go func() { // Fatalf ends this goroutine, not the caller's
+		defer close(ended)
 		defer e.caught()
 		db, err := pebble.Open(dir, e.pebbleOptions())
 		opened <- result{db, err}
@@ -107,7 +108,34 @@ func Open(dir string, o Options) (*Engine, error) {
 		e.reserve.restore()
 		return e, nil
 	case <-e.failed:
+		// What began to open gives the directory's lock back on its way out, or
+		// the next to open it would meet the lock.
+		if e.leave(ended) {
+			select {
+			case r := <-opened:
+				if r.err == nil { // the failure came just after
+					e.db = r.db
+					_ = e.Close()
+				}
+			default:
+			}
+		}
 		return nil, openError(dir, e.cause)
+	}
+}
+
+// leave waits a moment for what a failed database still does, and reports whether it
+// came to an end. It may hang on its own locks for ever: then it is left behind for
+// the end of the process.
+func (e *Engine) leave(ended <-chan struct{}) bool {
+	timer := time.NewTimer(2 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		e.logger.Warn("left the failed engine open", "dir", e.dir)
+		return false
 	}
 }
 
@@ -288,13 +316,7 @@ func (e *Engine) Close() error {
 		defer func() { _ = recover() }()
 		_ = e.db.Close()
 	}()
-	timer := time.NewTimer(2 * time.Second)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-		e.logger.Warn("left the failed engine open", "dir", e.dir)
-	}
+	e.leave(done)
 	return nil
 }
 
