@@ -26,11 +26,9 @@ func run(t *testing.T, project string, env []string, args ...string) result {
 	// Not t.Context: the last call cleans up, when that has ended.
 	cmd := exec.Command(filepath.Join(bin, "minicloud"), args...)
 	cmd.Dir = project
-	cmd.Env = append(os.Environ(), "MINICLOUD_LB_ADMIN_PORT=")
-	for _, p := range minicloud.Parts() {
-		if p.Env != "" {
-			cmd.Env = append(cmd.Env, p.Env+"=")
-		}
+	cmd.Env = os.Environ()
+	for _, name := range minicloud.PortVariables() {
+		cmd.Env = append(cmd.Env, name+"=")
 	}
 	cmd.Env = append(cmd.Env, env...)
 	var stdout, stderr bytes.Buffer
@@ -116,6 +114,7 @@ func TestAPortInUseIsOneClearSentence(t *testing.T) {
 		{"of the resolver", "MINICLOUD_RESOLVER_PORT"},
 		{"of the load balancer, asked for by name", "MINICLOUD_HTTP_PORT"},
 		{"of its admin listener", "MINICLOUD_LB_ADMIN_PORT"},
+		{"of the resolver's", "MINICLOUD_RESOLVER_ADMIN_PORT"},
 	} {
 		for _, mode := range []string{"local", "docker"} {
 			t.Run(test.name+", "+mode, func(t *testing.T) {

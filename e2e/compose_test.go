@@ -73,11 +73,9 @@ func startComposed(t *testing.T) *composed {
 	if err != nil {
 		t.Fatalf("read docker-compose.yml: %v", err)
 	}
-	env := map[string]string{"MINICLOUD_LB_ADMIN_PORT": ""}
-	for _, p := range minicloud.Parts() {
-		if p.Env != "" {
-			env[p.Env] = ""
-		}
+	env := map[string]string{}
+	for _, name := range minicloud.PortVariables() {
+		env[name] = ""
 	}
 	http, resolver := freePort(t), freePort(t)
 	env["MINICLOUD_HTTP_PORT"], env["MINICLOUD_RESOLVER_PORT"] = http, resolver

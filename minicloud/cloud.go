@@ -169,7 +169,7 @@ func (c *Cloud) bindAll() (bound []sockets, err error) {
 		return nil, err
 	}
 	for _, p := range c.parts {
-		on, err := c.bind(p, ports[p.Env], ports[adminEnv])
+		on, err := c.bind(p, ports[p.Env], ports[p.Admin.Env])
 		if err != nil {
 			return bound, err
 		}
@@ -179,8 +179,7 @@ func (c *Cloud) bindAll() (bound []sockets, err error) {
 }
 
 // bind opens a part's sockets on loopback and enters them into the host table.
-// Its admin listener is on a free port, but for the load balancer's, which is
-// published.
+// Its admin listener is on a free port where it is not published on one.
 func (c *Cloud) bind(p *Part, port, admin publishedPort) (on sockets, err error) {
 	candidates := []int{port.number}
 	if p.Name == loadBalancer && !port.chosen {
@@ -195,9 +194,6 @@ func (c *Cloud) bind(p *Part, port, admin publishedPort) (on sockets, err error)
 	}
 	if err != nil {
 		return sockets{}, port.error(err)
-	}
-	if p.Name != loadBalancer {
-		admin = publishedPort{}
 	}
 	if on.admin, err = kit.Listen(loopback(admin.number)); err != nil {
 		on.close()

@@ -108,7 +108,7 @@ func TestAStartThatFailsLeavesNothing(t *testing.T) {
 		{name: "a port in use names its variable", env: env("MINICLOUD_CACHE_PORT", port),
 			want: "port " + port + " for cache-store is in use by another program; another one is chosen by MINICLOUD_CACHE_PORT=<port>"},
 		{name: "the load balancer's too, where it was chosen", env: env(httpEnv, port), want: "port " + port + " for load-balancer is in use"},
-		{name: "and its admin listener's", env: env(adminEnv, port), want: "port " + port + " for the load balancer's admin listener is in use"},
+		{name: "and its admin listener's", env: env(adminEnv, port), want: "port " + port + " for the admin listener of load-balancer is in use"},
 		{name: "a port that is none is refused", env: env(httpEnv, "http"), want: `MINICLOUD_HTTP_PORT is "http", expected a port`},
 		{name: "data that cannot be written has a hint", want: "not a directory; another directory is chosen by MINICLOUD_DATA=<directory>",
 			spoil: func(_, data string) error { return os.WriteFile(data, nil, 0o600) }},

@@ -104,30 +104,27 @@ func hostPorts(lookup func(string) (string, bool), running containers) (env []st
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range append(Parts(), &Part{Name: loadBalancer, Address: net.JoinHostPort(loadBalancer, strconv.Itoa(adminPort)), Env: adminEnv}) {
-		if p.Env == "" {
-			continue
-		}
-		port := ports[p.Env]
-		_, inside, _ := net.SplitHostPort(p.Address)
-		ours := ""
-		if one := running[p.Name]; one.up() {
-			ours = one.published(inside, p.UDP)
-		}
-		switch {
-		case port.number == 0 && (p.Name == resolverName || p.Env == httpEnv):
-			if ours == "" {
-				on, err := listen(loopback(0), p.UDP)
-				if err != nil {
-					return nil, port.error(err)
-				}
-				_, ours, _ = net.SplitHostPort(on.tcp.Addr().String())
-				on.close()
+	for _, p := range Parts() {
+		for _, d := range p.doors() {
+			port, ours := ports[d.env], ""
+			if one := running[p.Name]; one.up() {
+				ours = one.published(d.inside, d.udp)
 			}
-			env = append(env, p.Env+"="+ours)
-		case port.number != 0 && ours != strconv.Itoa(port.number):
-			if err := port.free(); err != nil {
-				return nil, err
+			switch {
+			case port.number == 0 && (d.env == resolverEnv || d.env == httpEnv):
+				if ours == "" {
+					on, err := listen(loopback(0), d.udp)
+					if err != nil {
+						return nil, port.error(err)
+					}
+					_, ours, _ = net.SplitHostPort(on.tcp.Addr().String())
+					on.close()
+				}
+				env = append(env, d.env+"="+ours)
+			case port.number != 0 && ours != strconv.Itoa(port.number):
+				if err := port.free(); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
@@ -145,7 +142,7 @@ func dockerRows(all containers) (rows []Row) {
 		if port := one.published(inside, p.UDP); port != "" {
 			row.Where = onLoopback(port)
 		}
-		if port := one.published(strconv.Itoa(adminPort), false); port != "" {
+		if port := one.published(p.Admin.Inside, false); p.Admin.Env != "" && port != "" {
 			row.Admin = "admin http://" + onLoopback(port)
 		}
 		if !one.up() {

@@ -63,10 +63,7 @@ func TestTheReadmeIsTrue(t *testing.T) {
 			t.Errorf("this is in no example:\n%s", code)
 		}
 	}
-	words := []string{"`-configs", "`-state", "`-data", "`-d`", "`-mode", "`-f`", "MINICLOUD_DATA", "MINICLOUD_LB_ADMIN_PORT", "COMPOSE_PROJECT_NAME"}
-	for _, p := range minicloud.Parts() {
-		words = append(words, p.Env)
-	}
+	words := append(minicloud.PortVariables(), "`-configs", "`-state", "`-data", "`-d`", "`-mode", "`-f`", "MINICLOUD_DATA", "COMPOSE_PROJECT_NAME")
 	for _, word := range words {
 		if !strings.Contains(string(readme), word) {
 			t.Errorf("the README does not name %s", word)

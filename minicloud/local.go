@@ -334,10 +334,7 @@ func (m *command) configsDigest() (string, error) {
 		return "", fmt.Errorf("read the configuration: %w", err)
 	}
 	h := sha256.New()
-	names := []string{adminEnv}
-	for _, p := range Parts() {
-		names = append(names, p.Env)
-	}
+	names := PortVariables()
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -79,11 +79,8 @@ func freePorts(t *testing.T) {
 	t.Helper()
 	t.Setenv("MINICLOUD_DATA", "")
 	t.Setenv("COMPOSE_PROJECT_NAME", "")
-	t.Setenv(adminEnv, "")
-	for _, p := range Parts() {
-		if p.Env != "" {
-			t.Setenv(p.Env, "")
-		}
+	for _, name := range PortVariables() {
+		t.Setenv(name, "")
 	}
 }
 

@@ -21,10 +21,10 @@ type publishedPort struct {
 // publishedPorts returns every published port under the variable that moves it.
 // A variable that holds no port, and one port for two parts, are errors.
 func publishedPorts(lookup func(string) (string, bool)) (map[string]publishedPort, error) {
-	all := []publishedPort{{part: "the load balancer's admin listener", env: adminEnv, number: adminPort}}
+	var all []publishedPort
 	for _, p := range Parts() {
-		if p.Env != "" {
-			all = append(all, publishedPort{part: p.Name, env: p.Env, number: p.Port, udp: p.UDP})
+		for _, d := range p.doors() {
+			all = append(all, publishedPort{part: d.who, env: d.env, number: d.port, udp: d.udp})
 		}
 	}
 	ports, holders := map[string]publishedPort{}, map[int]publishedPort{}
