@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -60,6 +62,35 @@ func NotAllowed(w http.ResponseWriter, r *http.Request, methods ...string) *Prob
 	allow := strings.Join(methods, ", ")
 	w.Header().Set("Allow", allow)
 	return Problemf(http.StatusMethodNotAllowed, "the method is %.20s, expected %s", r.Method, strings.ReplaceAll(allow, ", ", " or "))
+}
+
+// A ProblemHandler answers a request, or returns why it does not.
+type ProblemHandler func(w http.ResponseWriter, r *http.Request) *Problem
+
+// Methods answers by method; GET is HEAD too, and any other method is a 405. What
+// changes something is refused to pages of other sites: a browser sends their
+// forms to any address that it can reach, and nobody has to log in here.
+func Methods(handlers map[string]ProblemHandler) http.Handler {
+	sameSite := http.NewCrossOriginProtection()
+	allowed := slices.Sorted(maps.Keys(handlers))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		var p *Problem
+		switch handle := handlers[method]; {
+		case handle == nil:
+			p = NotAllowed(w, r, allowed...)
+		case sameSite.Check(r) != nil:
+			p = Problemf(http.StatusForbidden, "the request comes from a page of another site")
+		default:
+			p = handle(w, r)
+		}
+		if p != nil {
+			WriteProblem(w, r, p)
+		}
+	})
 }
 
 // WriteProblem answers a request with p.

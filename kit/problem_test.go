@@ -249,3 +249,37 @@ func TestNotAllowed(t *testing.T) {
 		t.Errorf("got %v with %v", p, w.Header())
 	}
 }
+
+func TestMethods(t *testing.T) {
+	h := Methods(map[string]ProblemHandler{
+		http.MethodGet: func(w http.ResponseWriter, _ *http.Request) *Problem {
+			WriteJSON(w, http.StatusOK, "seen")
+			return nil
+		},
+		http.MethodDelete: func(http.ResponseWriter, *http.Request) *Problem {
+			return Problemf(http.StatusNotFound, "there is nothing to delete")
+		},
+	})
+	for _, test := range []struct {
+		name, method, site string
+		status             int
+		says, allow        string
+	}{
+		{"a method that is there answers", http.MethodGet, "", http.StatusOK, "seen", ""},
+		{"GET is HEAD too", http.MethodHead, "", http.StatusOK, "", ""},
+		{"a problem is written", http.MethodDelete, "", http.StatusNotFound, "nothing to delete", ""},
+		{"another method is refused, with those that are there", http.MethodPost, "", http.StatusMethodNotAllowed, "expected DELETE or GET", "DELETE, GET"},
+		{"a page of another site changes nothing", http.MethodDelete, "cross-site", http.StatusForbidden, "another site", ""},
+		{"and may read", http.MethodGet, "cross-site", http.StatusOK, "seen", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := httptest.NewRequest(test.method, "/", nil)
+			r.Header.Set("Sec-Fetch-Site", test.site)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != test.status || !strings.Contains(w.Body.String(), test.says) || w.Header().Get("Allow") != test.allow {
+				t.Errorf("got %d %s, Allow %q", w.Code, w.Body, w.Header().Get("Allow"))
+			}
+		})
+	}
+}

@@ -19,33 +19,12 @@ import (
 // All answer with JSON.
 func (lb *LoadBalancer) AdminHandlers() map[string]http.Handler {
 	return map[string]http.Handler{
-		"/targets":                  only(http.MethodGet, lb.serveTargets),
-		"/routes":                   only(http.MethodGet, lb.serveRoutes),
-		"/explain":                  only(http.MethodGet, lb.serveExplain),
-		"/targets/{address}/drain":  only(http.MethodPost, lb.order(lb.set.Drain)),
-		"/targets/{address}/enable": only(http.MethodPost, lb.order(lb.set.Enable)),
+		"/targets":                  kit.Methods(map[string]kit.ProblemHandler{http.MethodGet: lb.serveTargets}),
+		"/routes":                   kit.Methods(map[string]kit.ProblemHandler{http.MethodGet: lb.serveRoutes}),
+		"/explain":                  kit.Methods(map[string]kit.ProblemHandler{http.MethodGet: lb.serveExplain}),
+		"/targets/{address}/drain":  kit.Methods(map[string]kit.ProblemHandler{http.MethodPost: lb.order(lb.set.Drain)}),
+		"/targets/{address}/enable": kit.Methods(map[string]kit.ProblemHandler{http.MethodPost: lb.order(lb.set.Enable)}),
 	}
-}
-
-// only lets one method through; GET is HEAD too. What changes something is
-// refused to pages of other sites: a browser sends their forms to any address
-// that it can reach, and nobody has to log in here.
-func only(method string, handle func(w http.ResponseWriter, r *http.Request) *kit.Problem) http.Handler {
-	sameSite := http.NewCrossOriginProtection()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var p *kit.Problem
-		switch {
-		case r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead):
-			p = kit.NotAllowed(w, r, method)
-		case sameSite.Check(r) != nil:
-			p = kit.Problemf(http.StatusForbidden, "the request comes from a page of another site")
-		default:
-			p = handle(w, r)
-		}
-		if p != nil {
-			kit.WriteProblem(w, r, p)
-		}
-	})
 }
 
 func (lb *LoadBalancer) serveTargets(w http.ResponseWriter, _ *http.Request) *kit.Problem {
@@ -54,7 +33,7 @@ func (lb *LoadBalancer) serveTargets(w http.ResponseWriter, _ *http.Request) *ki
 }
 
 // order has a target drained or enabled, and answers with how it is then.
-func (lb *LoadBalancer) order(do func(address string) bool) func(http.ResponseWriter, *http.Request) *kit.Problem {
+func (lb *LoadBalancer) order(do func(address string) bool) kit.ProblemHandler {
 	return func(w http.ResponseWriter, r *http.Request) *kit.Problem {
 		address := r.PathValue("address")
 		if do(address) {
