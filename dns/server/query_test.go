@@ -58,8 +58,47 @@ func TestRespond(t *testing.T) {
 		{"EDNS version 1 is answered with BADVERS and version 0", query(func(m *dns.Msg) { m.SetEdns0(1232, false); m.IsEdns0().SetVersion(1) }), func(m *dns.Msg) bool {
 			return m.Rcode == dns.RcodeBadVers && m.IsEdns0().Version() == 0 && len(m.Answer) == 0
 		}},
+		{"counts that promise a record which is missing are a format error", append(query(func(*dns.Msg) {})[:11:11], append([]byte{1}, query(func(*dns.Msg) {})[12:]...)...), rcode(dns.RcodeFormatError)},
+		{"octets behind the last record are a format error", append(query(func(*dns.Msg) {}), 0), rcode(dns.RcodeFormatError)},
+		{"a name that points at itself is a format error", append(query(func(*dns.Msg) {})[:12:12], 0xC0, 12, 0, 1, 0, 1), rcode(dns.RcodeFormatError)},
+		{"options that are cut off are a format error", query(func(m *dns.Msg) {
+			m.SetEdns0(1232, false)
+			m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "01"}}
+		}), func(m *dns.Msg) bool {
+			return m.Rcode == dns.RcodeFormatError && m.IsEdns0() != nil && len(m.IsEdns0().Option) == 0
+		}},
+		{"a cookie with 7 octets of the server's is a format error", query(cookieOnly("01020304050607080910111213141516"[:30])), rcode(dns.RcodeFormatError)},
+		{"a cookie with 33 octets of the server's is a format error", query(cookieOnly(strings.Repeat("01", 41))), rcode(dns.RcodeFormatError)},
+		{"no question but a cookie asks for a cookie (RFC 7873, section 5.4)", query(func(m *dns.Msg) {
+			cookieOnly("0102030405060708")(m)
+			m.Question = nil
+		}), func(m *dns.Msg) bool {
+			return m.Rcode == dns.RcodeSuccess && len(m.Question) == 0 && len(m.IsEdns0().Option[0].(*dns.EDNS0_COOKIE).Cookie) == 48
+		}},
+		{"of two cookies the first counts", query(func(m *dns.Msg) {
+			cookieOnly("0102030405060708")(m)
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "ff"})
+		}), func(m *dns.Msg) bool {
+			return m.Rcode == dns.RcodeSuccess && strings.HasPrefix(m.IsEdns0().Option[0].(*dns.EDNS0_COOKIE).Cookie, "0102030405060708")
+		}},
+		{"EDNS version 1 goes before another opcode", query(func(m *dns.Msg) { m.SetEdns0(1232, false).Opcode = dns.OpcodeUpdate; m.IsEdns0().SetVersion(1) }), rcode(dns.RcodeBadVers)},
+		{"a message of another opcode that no one can read is not implemented", query(func(m *dns.Msg) { m.Opcode = dns.OpcodeStateful })[:15], rcode(dns.RcodeNotImplemented)},
+		{"id.server is what NSID says", query(chaos("ID.server.", dns.TypeTXT)), func(m *dns.Msg) bool {
+			return m.Authoritative && m.Answer[0].(*dns.TXT).Txt[0] == `garden \\ \"1\"` && m.Answer[0].Header().Class == dns.ClassCHAOS && m.Answer[0].Header().Name == "ID.server."
+		}},
+		{"version.bind is refused where no version is set", query(chaos("version.bind.", dns.TypeTXT)), rcode(dns.RcodeRefused)},
+		{"another type of it is refused", query(chaos("id.server.", dns.TypeA)), rcode(dns.RcodeRefused)},
+		{"another name of its class is refused", query(chaos("authors.bind.", dns.TypeTXT)), rcode(dns.RcodeRefused)},
+		{"its name in class IN is a name like any other", query(func(m *dns.Msg) { m.Question[0].Name = "id.server." }), func(m *dns.Msg) bool {
+			return m.Answer[0].Header().Rrtype == dns.TypeA
+		}},
+		{"a question for NXNAME is a format error, and explained (RFC 9824, section 3.4)", query(func(m *dns.Msg) { m.SetEdns0(1232, false).Question[0].Qtype = dns.TypeNXNAME }), func(m *dns.Msg) bool {
+			return m.Rcode == dns.RcodeFormatError && len(m.Answer) == 0 && m.IsEdns0().Option[0].(*dns.EDNS0_EDE).InfoCode == dns.ExtendedErrorCodeInvalidQueryType
+		}},
+		{"a question for TSIG is not implemented", query(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTSIG }), rcode(dns.RcodeNotImplemented)},
 	}
 	s := newServer(t, address)
+	s.Limits.NSID = `garden \ "1"`
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			out := s.Respond(t.Context(), tt.wire, client, "udp")
@@ -78,6 +117,40 @@ func TestRespond(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARecursiveServerSaysSoInRefusals(t *testing.T) {
+	for name, tt := range map[string]struct {
+		recursive bool
+		change    func(*dns.Msg)
+		want      bool
+	}{
+		"RA is in the answer to what is no question": {true, func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeNone }, true},
+		"in that to EDNS version 1":                  {true, func(m *dns.Msg) { m.SetEdns0(1232, false).IsEdns0().SetVersion(1) }, true},
+		"not in that to another opcode":              {true, func(m *dns.Msg) { m.Opcode = dns.OpcodeStatus }, false},
+		"what the handler answers is its own matter": {true, func(*dns.Msg) {}, false},
+		"one that does not recurse does not say so":  {false, func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeNone }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, address)
+			s.Recursive = tt.recursive
+			m := new(dns.Msg)
+			if err := m.Unpack(s.Respond(t.Context(), pack(t, question("rose.", dns.TypeA, tt.change)), client, "udp")); err != nil {
+				t.Fatal(err)
+			}
+			if m.RecursionAvailable != tt.want {
+				t.Errorf("got\n%v", m)
+			}
+		})
+	}
+}
+
+func cookieOnly(cookie string) func(*dns.Msg) {
+	return withEDNS(1232, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: cookie})
+}
+
+func chaos(name string, qtype uint16) func(*dns.Msg) {
+	return func(m *dns.Msg) { m.Question[0] = dns.Question{Name: name, Qtype: qtype, Qclass: dns.ClassCHAOS} }
 }
 
 func rcode(want int) func(*dns.Msg) bool {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,12 +11,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"minicloud.internal/kit"
@@ -37,6 +38,14 @@ func newServer(t testing.TB, h handlerFunc) *Server {
 		t.Fatal(err)
 	}
 	return &Server{Handler: h, Logger: slog.New(slog.DiscardHandler), Health: kit.NewHealth(), Metrics: m, Limits: DefaultLimits()}
+}
+
+func queriesCounted(s *Server, transport string, rcode int) uint64 {
+	return s.Metrics.sum(func(c *counters) *atomic.Uint64 { return &c.queries[transportIndex(transport)][rcode] })
+}
+
+func droppedCounted(s *Server, transport string, reason int) uint64 {
+	return s.Metrics.sum(func(c *counters) *atomic.Uint64 { return &c.dropped[transportIndex(transport)][reason] })
 }
 
 // address answers every question with one address.
@@ -89,7 +98,7 @@ func TestServe(t *testing.T) {
 		if err != nil || len(m.Answer) != 1 {
 			t.Fatalf("%s: %v %v", network, m, err)
 		}
-		if got := testutil.ToFloat64(s.Metrics.queries.WithLabelValues(network, "NOERROR")); got != 1 {
+		if got := queriesCounted(s, network, dns.RcodeSuccess); got != 1 {
 			t.Errorf("%s: %v queries counted", network, got)
 		}
 	}
@@ -182,7 +191,7 @@ func TestTCPLimits(t *testing.T) {
 		if _, _, err := c.Exchange(q, addr); err == nil {
 			t.Error("a second connection was served")
 		}
-		if got := testutil.ToFloat64(s.Metrics.dropped.WithLabelValues("tcp", "overload")); got != 1 {
+		if got := droppedCounted(s, "tcp", 1); got != 1 {
 			t.Errorf("%v counted", got)
 		}
 	})
@@ -237,7 +246,7 @@ func TestQueriesOverTheBoundAreDropped(t *testing.T) {
 	<-inside
 	q.SetQuestion("second.", dns.TypeA)
 	_ = conn.WriteMsg(q)
-	kittest.Eventually(t, "the overload is counted", func() bool { return testutil.ToFloat64(s.Metrics.dropped.WithLabelValues("udp", "overload")) == 1 })
+	kittest.Eventually(t, "the overload is counted", func() bool { return droppedCounted(s, "udp", 1) == 1 })
 	close(leave)
 	if m, err := conn.ReadMsg(); err != nil || m.Question[0].Name != "first." {
 		t.Errorf("got %v %v", m, err)
@@ -313,9 +322,20 @@ func TestReadMessage(t *testing.T) {
 
 func TestValidateLimits(t *testing.T) {
 	for key, change := range map[string]func(*Limits){
-		"max_in_flight":       func(l *Limits) { l.MaxInFlight = 0 },
-		"max_tcp_connections": func(l *Limits) { l.MaxTCPConnections = -1 },
-		"tcp_idle":            func(l *Limits) { l.TCPIdle = 0 },
+		"max_in_flight":        func(l *Limits) { l.MaxInFlight = 0 },
+		"udp_loops":            func(l *Limits) { l.UDPLoops = -1 },
+		"max_tcp_connections":  func(l *Limits) { l.MaxTCPConnections = -1 },
+		"max_tcp_per_client":   func(l *Limits) { l.MaxTCPPerClient = -1 },
+		"tcp_idle":             func(l *Limits) { l.TCPIdle = 0 },
+		"nsid":                 func(l *Limits) { l.NSID = strings.Repeat("x", 65) },
+		"version":              func(l *Limits) { l.Version = strings.Repeat("x", 65) },
+		"cookie_secret":        func(l *Limits) { l.CookieSecret = "0123" },
+		"rate_limit":           func(l *Limits) { l.RateLimit = -1 },
+		"rate_limit_exempt[1]": func(l *Limits) { l.RateLimitExempt = []string{"10.0.0.0/8", "10.0.0.1"} },
+		"tls_listen":           func(l *Limits) { l.TLSListen = "853" },
+		"https_listen":         func(l *Limits) { l.HTTPSListen = ":443" }, // without a certificate
+		"certificate":          func(l *Limits) { l.Certificate = "cert.pem" },
+		"key":                  func(l *Limits) { l.Key = "key.pem" },
 	} {
 		t.Run(key+" is checked", func(t *testing.T) {
 			l := DefaultLimits()
@@ -327,5 +347,31 @@ func TestValidateLimits(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+	t.Run("a wrong secret is not shown", func(t *testing.T) {
+		l := DefaultLimits()
+		l.CookieSecret = "geheim"
+		if err := l.ValidateLimits(); err == nil || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("one client may have half of the connections by default", func(t *testing.T) {
+		l := DefaultLimits()
+		if l.MaxTCPConnections = 1; l.tcpPerClient() != 1 {
+			t.Error("of one, none")
+		}
+		if l.MaxTCPConnections = 10; l.tcpPerClient() != 5 {
+			t.Error("not half")
+		}
+	})
+}
+
+func TestWriteMessage(t *testing.T) {
+	var out bytes.Buffer
+	if err := WriteMessage(&out, make([]byte, 1<<16)); err == nil || out.Len() != 0 {
+		t.Errorf("a message without a length: %v, %d octets written", err, out.Len())
+	}
+	if err := WriteMessage(&out, []byte("abc")); err != nil || out.String() != "\x00\x03abc" {
+		t.Errorf("got %q %v", &out, err)
 	}
 }

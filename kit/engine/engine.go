@@ -76,7 +76,17 @@ type Engine struct {
 	once   sync.Once
 	cause  error       // why; set before failed is closed
 	stuck  atomic.Bool // a read after the failure did not come back
+
+	opened     time.Time
+	roomyUntil atomic.Int64 // since opened: how long Room need not look again
 }
+
+// Of so much free space beyond Options.MinFree, in bytes, nobody has used up all
+// after so long: Room then spares most writes its system call.
+const (
+	roomy    = 4 << 30
+	roomyFor = 10 * time.Millisecond
+)
 
 // Open opens or creates the database in dir and locks it.
 func Open(dir string, o Options) (*Engine, error) {
@@ -86,7 +96,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{fs: o.FS, dir: dir, options: o, logger: o.Logger, failed: make(chan struct{})}
+	e := &Engine{fs: o.FS, dir: dir, options: o, logger: o.Logger, failed: make(chan struct{}), opened: time.Now()}
 	e.reserve = reserve{fs: o.FS, path: o.FS.PathJoin(dir, reserveName), size: o.Reserve}
 	type result struct {
 		db  *pebble.DB
@@ -294,10 +304,16 @@ func (e *Engine) Room() error {
 	if err := e.Failure(); err != nil {
 		return err
 	}
-	usage, err := e.fs.GetDiskUsage(e.dir)
-	if err == nil && usage.AvailBytes < e.options.MinFree {
-		return ErrDiskFull
-	} // a file system that cannot tell is taken for large enough
+	if now := time.Since(e.opened); now >= time.Duration(e.roomyUntil.Load()) {
+		usage, err := e.fs.GetDiskUsage(e.dir)
+		switch {
+		case err != nil: // a file system that cannot tell is taken for large enough
+		case usage.AvailBytes < e.options.MinFree:
+			return ErrDiskFull
+		case usage.AvailBytes-e.options.MinFree >= roomy:
+			e.roomyUntil.Store(int64(now + roomyFor))
+		}
+	}
 	if !e.reserve.restore() {
 		return ErrDiskFull
 	}

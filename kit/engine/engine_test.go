@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -203,6 +204,67 @@ func TestReserve(t *testing.T) {
 	}
 	if _, err := inner.Stat("data/" + reserveName); err != nil {
 		t.Errorf("the reserve: %v", err)
+	}
+}
+
+// A freeFS says how much space is free.
+type freeFS struct {
+	vfs.FS
+	free uint64
+}
+
+func (f *freeFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: f.free}, nil
+}
+
+func TestRoomLooksSeldomWhereThereIsMuch(t *testing.T) {
+	const minFree = 1 << 20
+	for _, c := range []struct {
+		name  string
+		free  uint64
+		later time.Duration
+		want  error // when the space is gone
+	}{
+		{"little is looked at every time", minFree + roomy - 1, 0, ErrDiskFull},
+		{"much is not, for a moment", minFree + roomy, 0, nil},
+		{"and then it is", minFree + roomy, roomyFor, ErrDiskFull},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fs := &freeFS{FS: vfs.NewMem(), free: c.free}
+				e := &Engine{fs: fs, options: Options{MinFree: minFree}, opened: time.Now()} // it needs no database
+				if err := e.Room(); err != nil {
+					t.Fatal(err)
+				}
+				fs.free = 0
+				time.Sleep(c.later)
+				if err := e.Room(); !errors.Is(err, c.want) {
+					t.Errorf("got %v, want %v", err, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAppend(t *testing.T) {
+	e := open(t, Options{FS: vfs.NewMem(), ReadOn: true})
+	defer e.Close()
+	if err := errors.Join(set(e, "a", "value", true), set(e, "empty", "", true)); err != nil {
+		t.Fatal(err)
+	}
+	for _, failed := range []bool{false, true} {
+		if failed {
+			e.Fail(errors.New("broken"))
+		}
+		for key, want := range map[string]string{"a": "before value", "empty": "before ", "absent": "before "} {
+			got, ok, err := e.Append([]byte("before "), []byte(key))
+			if err != nil || string(got) != want || ok != (key != "absent") {
+				t.Errorf("%s, failed %v: %q, %v, %v", key, failed, got, ok, err)
+			}
+			if _, ok, err := e.Get([]byte(key)); err != nil || ok != (key != "absent") {
+				t.Errorf("get %s, failed %v: %v, %v", key, failed, ok, err)
+			}
+		}
 	}
 }
 

@@ -53,17 +53,34 @@ func View[T any](e *Engine, f func(db *pebble.DB) (T, error)) (T, error) {
 // Get returns a copy of a value; ok is false where the key is absent.
 func (e *Engine) Get(key []byte) (value []byte, ok bool, err error) {
 	value, err = View(e, func(db *pebble.DB) ([]byte, error) {
-		v, closer, err := db.Get(key)
-		if errors.Is(err, pebble.ErrNotFound) {
-			return nil, nil
+		value, ok, err := appendValue(db, nil, key)
+		if ok && value == nil {
+			value = []byte{} // it is there, and empty
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read a key: %w", err)
-		}
-		value := append(make([]byte, 0, max(1, len(v))), v...) // not nil, also where it is empty
-		return value, closer.Close()
+		return value, err
 	})
 	return value, value != nil, err
+}
+
+// Append is Get into the memory of dst, behind what it has. After a failure it
+// takes memory of its own.
+func (e *Engine) Append(dst, key []byte) (value []byte, ok bool, err error) {
+	if e.Failure() == nil {
+		return appendValue(e.db, dst, key)
+	}
+	value, ok, err = e.Get(key)
+	return append(dst, value...), ok, err
+}
+
+func appendValue(db *pebble.DB, dst, key []byte) ([]byte, bool, error) {
+	v, closer, err := db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return dst, false, nil
+	}
+	if err != nil {
+		return dst, false, fmt.Errorf("read a key: %w", err)
+	}
+	return append(dst, v...), true, closer.Close()
 }
 
 // Scan calls visit with each key from lower to before upper, and its value,

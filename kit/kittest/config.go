@@ -15,7 +15,8 @@ import (
 
 // ConfigFile loads a file over the defaults in cfg, a pointer, as the service
 // does. The test fails where the file does not say every key of cfg under a
-// comment; for a key of a table's or an array's own, that of the block will do.
+// comment; for a key of a table's or an array's own, that of the block will do,
+// and the key may stand in a commented example.
 func ConfigFile(t testing.TB, file string, cfg any) {
 	t.Helper()
 	if err := kit.LoadConfig(file, cfg); err != nil {
@@ -32,7 +33,7 @@ func ConfigFile(t testing.TB, file string, cfg any) {
 		}
 	}
 	for _, key := range nested {
-		if !regexp.MustCompile(`(?m)^` + key + ` = `).Match(text) {
+		if !regexp.MustCompile(`(?m)^(# +)?` + key + ` = `).Match(text) {
 			t.Errorf("%s does not state the key %s", file, key)
 		}
 	}
