@@ -6,43 +6,74 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"os"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"minicloud.internal/dns/server"
+	"minicloud.internal/dns/transfer"
 	"minicloud.internal/kit"
 )
 
 // A Server answers for its zones.
 type Server struct {
-	zones  map[string]*Zone // by canonical name
-	server *server.Server
-	logger *slog.Logger
-	health *kit.Health
+	// Hangup has [Server.Serve] read the zones again. A program has SIGHUP sent
+	// there, with [os/signal.Notify], or sets a channel of its own before Serve.
+	Hangup chan os.Signal
+	// OnChange is called with the version of a zone before and the one that is
+	// served from now on, one call at a time; nil for nothing. It is to be set
+	// before Serve.
+	OnChange func(old, new *Zone)
+
+	config    Config
+	zones     atomic.Pointer[zoneSet]
+	server    *server.Server
+	transfers *transfer.Transfers
+	metrics   *metrics
+	logger    *slog.Logger
+	health    *kit.Health
+
+	loading sync.Mutex // guards what sources hold
+	sources []*source
 }
 
 // New reads the zones and registers the metrics. It starts nothing.
 func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
-	if err := cfg.ValidateLimits(); err != nil {
+	if err := cfg.validateKeys(); err != nil {
 		return nil, err
 	}
-	zones, err := cfg.loadZones()
+	zones, sources, err := cfg.loadZones()
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := newMetrics(zones, reg)
+	s := &Server{Hangup: make(chan os.Signal, 1), config: cfg, sources: sources, logger: logger, health: kit.NewHealth()}
+	s.zones.Store(zones)
+	if s.metrics, err = newMetrics(reg); err != nil {
+		return nil, err
+	}
+	if s.transfers, err = transfer.New(cfg.Config, cfg.Dial, logger, reg); err != nil {
+		return nil, err
+	}
+	counters, err := server.NewMetrics("authority", reg)
 	if err != nil {
 		return nil, err
 	}
-	for _, z := range zones {
+	for _, src := range sources {
+		z := zones.zones[src.apex]
 		for _, entry := range z.skipped {
 			logger.Info("a record without its value was left out", "zone", z.origin, "record", entry)
 		}
+		s.metrics.loaded(z)
+		if err := s.transfers.Publish(z, src.config.Policy); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{zones: zones, logger: logger, health: kit.NewHealth()}
-	s.server = &server.Server{Handler: s, Logger: logger, Health: s.health, Metrics: metrics, Limits: cfg.Limits}
+	s.server = &server.Server{Handler: s, Logger: logger, Health: s.health, Metrics: counters, Limits: cfg.Limits, Keys: cfg.serverKeys()}
+	giveBack(zones)
 	return s, nil
 }
 
@@ -50,48 +81,43 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 func (s *Server) Health() *kit.Health { return s.health }
 
 // Serve answers on both sockets, which it closes in the end, until ctx ends;
-// then it finishes what is in flight and returns nil.
+// then it finishes what is in flight and returns nil. Meanwhile it follows the
+// zone files, and tells secondary servers of what changes.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, pc net.PacketConn) error {
 	loaded := []string{}
-	for _, name := range slices.Sorted(maps.Keys(s.zones)) {
-		loaded = append(loaded, fmt.Sprintf("%s (serial %d)", name, s.zones[name].Serial()))
+	zones := s.zones.Load().zones
+	for _, name := range slices.Sorted(maps.Keys(zones)) {
+		loaded = append(loaded, fmt.Sprintf("%s (serial %d)", zones[name].origin, zones[name].Serial()))
 	}
 	s.logger.Info("answering for zones", "zones", loaded, "address", pc.LocalAddr().String())
+	beside, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { s.follow(beside) })
+	running.Go(func() { _ = s.transfers.Run(beside) }) // it returns nil
 	return s.server.Serve(ctx, ln, pc)
 }
 
 // Answer implements [server.Handler].
 func (s *Server) Answer(_ context.Context, q *server.Query, reply *dns.Msg) {
-	z := s.zoneOf(q.Name, q.Type)
-	if z == nil {
-		reply.Rcode = dns.RcodeRefused
-		q.Explain(dns.ExtendedErrorCodeNotAuthoritative, "This server does not answer for "+q.Name)
+	zones := s.zones.Load()
+	asked, err := packName(q.Question.Name)
+	if err != nil {
+		reply.Rcode = dns.RcodeFormatError
 		return
 	}
-	r := z.Lookup(q.Question.Name, q.Name, q.Type)
+	if name := lower(asked); zones.of([]byte(name), q.Type) == nil {
+		reply.Rcode = dns.RcodeRefused
+		q.Explain(dns.ExtendedErrorCodeNotAuthoritative, string(appendText([]byte(notOurs), []byte(name))))
+		return
+	}
+	r := zones.lookup(asked, q.Type)
 	reply.Rcode, reply.Authoritative = r.Rcode, r.Authoritative
-	// The lists are cut to size later; the zone's own stay whole.
-	reply.Answer = r.Answer
-	reply.Ns = slices.Clip(r.Authority)
-	reply.Extra = slices.Clip(r.Additional)
+	reply.Answer, reply.Ns, reply.Extra = r.Answer, r.Authority, r.Additional
 }
 
-// zoneOf returns the zone with the longest name that this name lies in, or nil.
-// The DS record at a zone's origin is its parent's to answer.
-func (s *Server) zoneOf(name string, qtype uint16) *Zone {
-	var own *Zone
-	if qtype == dns.TypeDS {
-		if own = s.zones[name]; own != nil && name != "." {
-			name = parent(name)
-		}
-	}
-	for {
-		if z := s.zones[name]; z != nil {
-			return z
-		}
-		if name == "." {
-			return own
-		}
-		name = parent(name)
-	}
+// Transfer implements [server.Transferrer].
+func (s *Server) Transfer(ctx context.Context, q *server.Query, send func(*dns.Msg) error) error {
+	return s.transfers.Transfer(ctx, q, send)
 }

@@ -58,7 +58,7 @@ func TestThePortOfTheLoadBalancer(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := ""
-			for _, rr := range z.zones["example.com."].Lookup("_http._tcp.example.com.", "_http._tcp.example.com.", dns.TypeSRV).Answer {
+			for _, rr := range zoneAt(t, z, "example.com.").Lookup("_http._tcp.example.com.", "_http._tcp.example.com.", dns.TypeSRV).Answer {
 				got += fmt.Sprint(rr.(*dns.SRV).Port)
 			}
 			if got != want {
@@ -66,6 +66,16 @@ func TestThePortOfTheLoadBalancer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// zoneAt returns a zone that a server has.
+func zoneAt(t testing.TB, s *Server, origin string) *Zone {
+	t.Helper()
+	name, err := packName(origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.zones.Load().zones[string(name)]
 }
 
 // all serves the three shipped zones at once.

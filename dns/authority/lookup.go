@@ -7,7 +7,7 @@ import (
 )
 
 // A Result is what a zone says to a question, section by section (RFC 1034,
-// section 4.3.2).
+// section 4.3.2). The records are the caller's own.
 type Result struct {
 	Rcode         int
 	Authoritative bool
@@ -16,160 +16,269 @@ type Result struct {
 	Additional    []dns.RR
 }
 
-// maxChain is how many CNAME records are followed; a loop ends there.
-const maxChain = 8
+// maxChain is how many CNAME records are followed, synthesized ones included. A
+// loop ends where it closes.
+const maxChain = 16
 
-// Lookup answers a question for a name at or below the zone's origin, given as
-// asked and in canonical form. The order of decisions, from the origin down:
+// Lookup answers a question for a name, given as asked and in canonical form, out
+// of this zone alone; REFUSED for one that lies elsewhere. The order of decisions,
+// from the origin down:
 //
 //  1. a name at or below a delegation: a referral (but DS at the delegation
-//     itself belongs to this side of it, RFC 4035, section 3.1.4.1);
+//     itself belongs to this side of it, RFC 4035, section 3.1.4.1); a name below
+//     a DNAME record: that, and the CNAME record that follows from it (RFC 6672);
+//     whichever of the two stands higher up;
 //  2. the name exists: its records, its CNAME, or "no such type" (NODATA);
 //  3. a wildcard stands below the closest name that exists: 2. with its records
 //     (RFC 4592);
 //  4. no such name (NXDOMAIN).
 //
-// The records must not be changed: they are the zone's own, except where their
-// owner had to be written anew.
+// A CNAME that was not asked for itself leads back to 1. with its target.
 func (z *Zone) Lookup(asked, name string, qtype uint16) Result {
-	r := Result{Authoritative: true}
-	for range maxChain {
-		n, cut := z.find(name, qtype)
-		if cut != "" {
-			// After a CNAME the answer stays authoritative: the bit speaks
-			// of the first owner name (RFC 1035, section 4.1.1).
-			r.Authoritative = len(r.Answer) > 0
-			z.refer(&r, cut)
-			return r
+	wire, err := packName(asked)
+	if err != nil || !dns.IsSubDomain(z.origin, name) {
+		return Result{Rcode: dns.RcodeRefused}
+	}
+	return newZoneSet(z).lookup(wire, qtype)
+}
+
+// A zoneSet is the zones that a server has at one time. It is never changed.
+type zoneSet struct {
+	zones   map[string]*Zone // by name in wire form
+	longest int              // octets of the longest of the names
+}
+
+func newZoneSet(zones ...*Zone) *zoneSet {
+	s := &zoneSet{zones: map[string]*Zone{}}
+	for _, z := range zones {
+		s.zones[z.apex] = z
+		s.longest = max(s.longest, len(z.apex))
+	}
+	return s
+}
+
+// of returns the zone with the longest name that this name, in lower case, lies
+// in, or nil. The DS record at a zone's origin is its parent's to answer.
+func (s *zoneSet) of(name []byte, qtype uint16) (own *Zone) {
+	if qtype == dns.TypeDS && len(name) > 1 {
+		if own = s.zones[string(name)]; own != nil {
+			name = parent(name)
 		}
-		if n == nil {
-			// Of a chain the last name counts (RFC 6604).
-			r.Rcode = dns.RcodeNameError
-			r.Authority = []dns.RR{z.negativeSOA()}
-			return r
-		}
-		set := n.pick(qtype)
-		if len(set) == 0 && qtype != dns.TypeCNAME {
-			if alias := n.sets[dns.TypeCNAME]; len(alias) > 0 {
-				r.Answer = append(r.Answer, own(alias, asked)...)
-				asked = alias[0].(*dns.CNAME).Target
-				name = dns.CanonicalName(asked)
-				if !dns.IsSubDomain(z.origin, name) {
-					return r // the asker goes on elsewhere
-				}
-				continue
+	}
+	for {
+		if len(name) <= s.longest {
+			if z := s.zones[string(name)]; z != nil {
+				return z
 			}
 		}
-		if len(set) == 0 {
-			r.Authority = []dns.RR{z.negativeSOA()}
+		if len(name) == 1 {
+			return own
+		}
+		name = parent(name)
+	}
+}
+
+// lookup answers out of all zones: a CNAME may lead from one into another (RFC
+// 1034, section 4.3.2, goes back to its step 2). The name is in wire form.
+func (s *zoneSet) lookup(asked []byte, qtype uint16) Result {
+	r := Result{Authoritative: true}
+	var followed []string
+	for {
+		name := lower(asked)
+		if slices.Contains(followed, name) || len(followed) == maxChain {
 			return r
 		}
-		r.Answer = append(r.Answer, own(set, asked)...)
-		z.addTargets(&r, set)
-		return r
-	}
-	return r
-}
-
-// find walks from the origin down to name. It returns the node that answers
-// (perhaps a wildcard), or the name of the delegation in between, or neither.
-func (z *Zone) find(name string, qtype uint16) (n *node, cut string) {
-	n = z.nodes[z.origin]
-	encloser := z.origin
-	labels := dns.Split(name) // where each label begins; nil for the root
-	for i := len(labels) - dns.CountLabel(z.origin) - 1; i >= 0; i-- {
-		here := name[labels[i]:]
-		next := z.nodes[here]
-		if next == nil {
-			return z.nodes[wildcard(encloser)], ""
+		followed = append(followed, name)
+		z := s.of([]byte(name), qtype)
+		if z == nil {
+			return r // the asker goes on elsewhere
 		}
-		if len(next.sets[dns.TypeNS]) > 0 && !(qtype == dns.TypeDS && i == 0) {
-			return nil, here
-		}
-		n, encloser = next, here
-	}
-	return n, ""
-}
-
-func wildcard(encloser string) string {
-	if encloser == "." {
-		return "*."
-	}
-	return "*." + encloser
-}
-
-// pick returns the set of a type. ANY gets one set, not all (RFC 8482, section
-// 4.1): all of them would be a lever for whoever asks in another's name.
-func (n *node) pick(qtype uint16) []dns.RR {
-	if qtype != dns.TypeANY {
-		return n.sets[qtype]
-	}
-	lowest := uint16(0)
-	for t := range n.sets {
-		if lowest == 0 || t < lowest {
-			lowest = t
+		asked = z.answer(&r, asked, name, qtype)
+		if asked == nil {
+			return r
 		}
 	}
-	return n.sets[lowest]
 }
 
-// own gives records the owner name as it was asked, in its own case: that is
-// what a wildcard's records need, and what compresses best.
-func own(set []dns.RR, name string) []dns.RR {
-	out := slices.Clone(set)
-	for i, rr := range out {
-		if rr.Header().Name != name {
-			out[i] = dns.Copy(rr)
-			out[i].Header().Name = name
+// answer adds what the zone says to one name, and returns where it leads to.
+func (z *Zone) answer(r *Result, asked []byte, name string, qtype uint16) (next []byte) {
+	n, c := z.find([]byte(name), qtype)
+	switch {
+	case c != nil && c.delegation:
+		// After a CNAME the answer stays authoritative: the bit speaks of the
+		// first owner name (RFC 1035, section 4.1.1).
+		r.Authoritative = len(r.Answer) > 0
+		r.Authority = c.set.appendRecords(nil, text(asked[len(asked)-len(c.name):]))
+		z.addExtras(r, c.set, asked, "", c.name)
+		return nil
+	case c != nil:
+		return z.substitute(r, c, asked, qtype)
+	case n == nil:
+		// Of a chain the last name counts (RFC 6604).
+		r.Rcode = dns.RcodeNameError
+		z.deny(r, asked)
+		return nil
+	}
+	set := n.set(qtype)
+	if qtype == dns.TypeANY && len(n.sets) > 0 {
+		// One set, not all: all of them would be a lever for whoever asks in
+		// another's name (RFC 8482, section 4.1).
+		set = &n.sets[0]
+	}
+	if set == nil && qtype != dns.TypeANY {
+		if alias := n.set(dns.TypeCNAME); alias != nil {
+			r.Answer = alias.appendRecords(r.Answer, text(asked))
+			return alias.first()
 		}
 	}
-	return out
-}
-
-// refer adds the name servers of a delegation and their glue. Addresses of name
-// servers below the delegation come first: without them nobody gets there.
-func (z *Zone) refer(r *Result, cut string) {
-	servers := z.nodes[cut].sets[dns.TypeNS]
-	r.Authority = servers
-	var within, sibling []dns.RR
-	for _, rr := range servers {
-		target := dns.CanonicalName(rr.(*dns.NS).Ns)
-		if dns.IsSubDomain(cut, target) {
-			within = append(within, z.addresses(target)...)
-		} else {
-			sibling = append(sibling, z.addresses(target)...)
-		}
+	if set == nil {
+		z.deny(r, asked)
+		return nil
 	}
-	r.Additional = append(within, sibling...)
+	r.Answer = set.appendRecords(r.Answer, text(asked))
+	self := name
+	if z.nodes[name] == nil {
+		self = star + z.encloser(name)
+	}
+	z.addExtras(r, set, asked, self, "")
+	return nil
 }
 
-// addTargets adds the addresses of the hosts that the records name, where the
-// zone knows them: they save the asker a question.
-func (z *Zone) addTargets(r *Result, set []dns.RR) {
-	for _, rr := range set {
-		var target string
-		switch rr := rr.(type) {
-		case *dns.NS:
-			target = rr.Ns
-		case *dns.MX:
-			target = rr.Mx
-		case *dns.SRV:
-			target = rr.Target
-		default:
+// encloser returns the closest name above one that does not exist which does.
+func (z *Zone) encloser(name string) string {
+	for z.nodes[name] == nil {
+		name = parent(name)
+	}
+	return name
+}
+
+// substitute follows a DNAME record (RFC 6672, section 2.2). The CNAME record has
+// its TTL (section 3.1). To who asks for CNAME or ANY it is the answer, as any
+// other CNAME record is (RFC 1034, section 4.3.2).
+func (z *Zone) substitute(r *Result, c *cover, asked []byte, qtype uint16) (next []byte) {
+	owner := text(asked[len(asked)-len(c.name):])
+	known := func(rr dns.RR) bool {
+		return rr.Header().Rrtype == dns.TypeDNAME && dns.CanonicalName(rr.Header().Name) == dns.CanonicalName(owner)
+	}
+	if !slices.ContainsFunc(r.Answer, known) {
+		r.Answer = c.set.appendRecords(r.Answer, owner)
+	}
+	target := c.set.first()
+	prefix := asked[:len(asked)-len(c.name)]
+	if len(prefix)+len(target) > maxName {
+		r.Rcode = dns.RcodeYXDomain
+		return nil
+	}
+	next = slices.Concat(prefix, target)
+	r.Answer = append(r.Answer, &dns.CNAME{
+		Hdr:    dns.RR_Header{Name: text(asked), Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: c.set.ttl},
+		Target: text(next),
+	})
+	if qtype == dns.TypeCNAME || qtype == dns.TypeANY {
+		return nil
+	}
+	return next
+}
+
+// deny adds the SOA record of a negative answer (RFC 2308, section 2).
+func (z *Zone) deny(r *Result, asked []byte) {
+	soa := z.nodes[z.apex].set(dns.TypeSOA)
+	r.Authority = soa.appendRecords(r.Authority, text(asked[len(asked)-len(z.apex):]))
+	r.Authority[len(r.Authority)-1].Header().Ttl = z.negativeTTL()
+}
+
+// addExtras adds the records that go with a set.
+func (z *Zone) addExtras(r *Result, set *rrset, asked []byte, self, cut string) {
+	for _, e := range z.extras(set, self, cut) {
+		owner := e.owner
+		if owner == nil {
+			owner = asked
+		}
+		r.Additional = e.set.appendRecords(r.Additional, text(owner))
+	}
+}
+
+// An extra is a set for the additional section: it saves the asker a question.
+type extra struct {
+	owner []byte // nil for the name asked for
+	set   *rrset
+}
+
+// extras returns the addresses of the hosts that a set names, where the zone
+// knows them. The set stands at the node self, or makes the delegation cut. In a
+// referral the addresses of name servers below the delegation come first: without
+// them nobody gets there (RFC 9471).
+func (z *Zone) extras(set *rrset, self, cut string) (extras []extra) {
+	add := func(node string, owner []byte, rrtypes ...uint16) {
+		n := z.nodes[node]
+		if n == nil || !n.helps(set.rrtype) {
 			return
 		}
-		for _, address := range z.addresses(dns.CanonicalName(target)) {
-			if !slices.Contains(r.Additional, address) {
-				r.Additional = append(r.Additional, address)
+		for _, rrtype := range rrtypes {
+			more := n.set(rrtype)
+			known := func(e extra) bool { return e.set == more }
+			if more != nil && more != set && !slices.ContainsFunc(extras, known) {
+				extras = append(extras, extra{owner, more})
 			}
 		}
 	}
+	for _, rdata := range set.all() {
+		target, alias := hostOf(set.rrtype, rdata)
+		switch {
+		case target == nil:
+		case alias:
+			add(lower(target), target, dns.TypeA, dns.TypeAAAA, set.rrtype)
+		case len(target) > 1:
+			add(lower(target), target, dns.TypeA, dns.TypeAAAA)
+		case set.rrtype == dns.TypeSVCB || set.rrtype == dns.TypeHTTPS:
+			add(self, nil, dns.TypeA, dns.TypeAAAA) // "." is the name itself
+		}
+	}
+	if cut != "" {
+		outside := func(e extra) int {
+			if within(lower(e.owner), cut) {
+				return 0
+			}
+			return 1
+		}
+		slices.SortStableFunc(extras, func(a, b extra) int { return outside(a) - outside(b) })
+	}
+	return extras
 }
 
-// negativeSOA returns the SOA record of a negative answer. Its TTL is how long
-// the answer may be remembered (RFC 2308, section 3).
-func (z *Zone) negativeSOA() dns.RR {
-	soa := dns.Copy(z.soa)
-	soa.Header().Ttl = min(z.soa.Hdr.Ttl, z.soa.Minttl)
-	return soa
+// helps reports whether the node's addresses go with a set of this type. Below a
+// delegation they are glue, and only for name servers; below a DNAME record
+// nothing is.
+func (n *node) helps(rrtype uint16) bool {
+	switch c := n.cover; {
+	case c == nil:
+		return true
+	case c.delegation:
+		return rrtype == dns.TypeNS
+	default:
+		return c.owner == n
+	}
+}
+
+// hostOf returns the host that a record names, or nil for types that name none,
+// and whether it stands for all that there is to ask (RFC 9460, sections 2.4.2
+// and 4.1).
+func hostOf(rrtype uint16, rdata []byte) (target []byte, alias bool) {
+	switch rrtype {
+	case dns.TypeNS:
+		return rdata, false
+	case dns.TypeMX:
+		return rdata[2:], false
+	case dns.TypeSRV:
+		return rdata[6:], false
+	case dns.TypeSVCB, dns.TypeHTTPS:
+		target = rdata[2 : 2+nameLength(rdata[2:])]
+		if rdata[0] != 0 || rdata[1] != 0 {
+			return target, false
+		}
+		if len(target) > 1 {
+			return target, true
+		}
+	}
+	return nil, false
 }

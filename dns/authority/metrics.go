@@ -1,22 +1,39 @@
 package authority
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
+import "github.com/prometheus/client_golang/prometheus"
 
-	"minicloud.internal/dns/server"
-)
+// metrics tell which version of each zone is served. There are as many zones as
+// the configuration has.
+type metrics struct {
+	serial, names, since *prometheus.GaugeVec
+	failures             *prometheus.CounterVec
+}
 
-// newMetrics registers the counters of queries and the serial of each zone.
-func newMetrics(zones map[string]*Zone, reg prometheus.Registerer) (*server.Metrics, error) {
-	serial := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "minicloud_authority_zone_serial",
-		Help: "Serial number of each zone that is served.",
-	}, []string{"zone"})
-	for name, z := range zones {
-		serial.WithLabelValues(name).Set(float64(z.Serial()))
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "minicloud_authority_" + name, Help: help}, []string{"zone"})
 	}
-	if err := reg.Register(serial); err != nil {
-		return nil, err
+	m := &metrics{
+		serial: gauge("zone_serial", "Serial number of each zone that is served."),
+		names:  gauge("zone_names", "Names with records in each zone that is served."),
+		since:  gauge("zone_loaded_timestamp_seconds", "When each zone was last loaded without an error."),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "minicloud_authority_zone_load_failures_total",
+			Help: "How often each zone could not be loaded again, and the version before stayed.",
+		}, []string{"zone"}),
 	}
-	return server.NewMetrics("authority", reg)
+	for _, c := range []prometheus.Collector{m.serial, m.names, m.since, m.failures} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// loaded notes that this version is served.
+func (m *metrics) loaded(z *Zone) {
+	m.serial.WithLabelValues(z.origin).Set(float64(z.Serial()))
+	m.names.WithLabelValues(z.origin).Set(float64(z.Names()))
+	m.since.WithLabelValues(z.origin).SetToCurrentTime()
+	m.failures.WithLabelValues(z.origin) // so that it is 0, and not missing
 }

@@ -1,264 +1,239 @@
 package authority
 
 import (
-	"bufio"
+	"bytes"
+	"encoding/binary"
 	"fmt"
-	"io"
-	"maps"
-	"os"
+	"iter"
 	"slices"
-	"strings"
 
 	"github.com/miekg/dns"
 )
 
 // A Zone is the data of one zone, ready to be asked. It is never changed, and
 // may be read by many goroutines at once.
+//
+// Records are kept as they are sent, and become values of package dns only where
+// they are needed: a record takes some ten octets beside its data.
 type Zone struct {
-	origin  string // canonical
-	soa     *dns.SOA
-	nodes   map[string]*node // by canonical name
-	skipped []string         // entries of Records without a value
+	origin   string // as text
+	apex     string // in wire form; both in lower case
+	soa      *dns.SOA
+	nodes    map[string]*node  // by name in wire form, in lower case
+	order    []string          // the names, shorter ones first
+	spelling map[string]string // of owners that were not written in lower case
+	skipped  []string          // entries of Records without a value
+	files    []string          // that records come from
+
+	bodies   []byte // what the packed answers consist of
+	negative packed // the SOA record, for names and types that do not exist
 }
 
 // A node is one name of the zone. A name that only has names below it is a node
 // without sets (an "empty non-terminal", RFC 4592, section 2.2.2): it exists.
 type node struct {
-	sets map[uint16][]dns.RR // by type
+	sets  []rrset // by type
+	cover *cover  // what hides the name, or those below it
+	star  *node   // the wildcard right below it
 }
 
-// Origin returns the zone's name in canonical form.
+// A cover is what hides the names below it: a delegation (RFC 1034, section
+// 4.2.1), which hides its own name too, or a DNAME record (RFC 6672).
+type cover struct {
+	owner      *node
+	name       string
+	delegation bool
+	set        *rrset // NS or DNAME
+	packed     packed // the referral, or the DNAME record
+}
+
+// A rrset is all records of one name and type (RFC 2181, section 5).
+type rrset struct {
+	rrtype uint16
+	count  uint16
+	ttl    uint32
+	data   []byte // one after the other, each behind a recordHead
+	packed packed // the answer to a question for it
+}
+
+// recordHead is how many octets stand before the data of each record: the length
+// of it, and where it comes from: the file and the line.
+const recordHead = 2 + 2 + 4
+
+// A position is where a record stands; line 0 for an entry of Records.
+type position struct {
+	file uint16
+	line uint32
+}
+
+func appendRecord(dst []byte, at position, rdata []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(rdata)))
+	dst = binary.BigEndian.AppendUint16(dst, at.file)
+	dst = binary.BigEndian.AppendUint32(dst, at.line)
+	return append(dst, rdata...)
+}
+
+// all yields where each record stands, and its data.
+func (s *rrset) all() iter.Seq2[position, []byte] {
+	return func(yield func(position, []byte) bool) {
+		for rest := s.data; len(rest) > 0; {
+			end := recordHead + int(binary.BigEndian.Uint16(rest))
+			at := position{binary.BigEndian.Uint16(rest[2:]), binary.BigEndian.Uint32(rest[4:])}
+			if !yield(at, rest[recordHead:end]) {
+				return
+			}
+			rest = rest[end:]
+		}
+	}
+}
+
+// first returns the data of the first record.
+func (s *rrset) first() []byte {
+	return s.data[recordHead : recordHead+int(binary.BigEndian.Uint16(s.data))]
+}
+
+// appendRecords appends the records under an owner, given as text.
+func (s *rrset) appendRecords(rrs []dns.RR, owner string) []dns.RR {
+	for _, rdata := range s.all() {
+		rr, err := unpack(owner, s.rrtype, s.ttl, rdata)
+		if err != nil {
+			panic(fmt.Sprintf("a record of %s that was checked cannot be read: %v", owner, err))
+		}
+		rrs = append(rrs, rr)
+	}
+	return rrs
+}
+
+func unpack(owner string, rrtype uint16, ttl uint32, rdata []byte) (dns.RR, error) {
+	h := dns.RR_Header{Name: owner, Rrtype: rrtype, Class: dns.ClassINET, Ttl: ttl, Rdlength: uint16(len(rdata))}
+	rr, _, err := dns.UnpackRRWithHeader(h, rdata, 0)
+	return rr, err
+}
+
+// set returns the records of a type, or nil.
+func (n *node) set(rrtype uint16) *rrset {
+	for i := range n.sets {
+		if n.sets[i].rrtype == rrtype {
+			return &n.sets[i]
+		}
+	}
+	return nil
+}
+
+// Origin returns the zone's name as text, in lower case and with its final dot.
 func (z *Zone) Origin() string { return z.origin }
 
 // Serial returns the serial number of the zone's SOA record.
 func (z *Zone) Serial() uint32 { return z.soa.Serial }
 
-// A loadError is what is wrong with a zone, and which key of its configuration
-// says so.
-type loadError struct {
-	key string
-	err error
-}
+// SOA returns the zone's SOA record, which must not be changed.
+func (z *Zone) SOA() *dns.SOA { return z.soa }
 
-// loadZone reads a zone's file and adds its further records.
-func loadZone(origin, path string, records []string) (*Zone, *loadError) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, &loadError{".file", fmt.Errorf("cannot be read: %w", err)}
-	}
-	defer f.Close()
-	z := &Zone{origin: origin, nodes: map[string]*node{}}
-	if err := z.read(f, path); err != nil {
-		return nil, &loadError{".file", fmt.Errorf("is not a valid zone: %w", err)}
-	}
-	for i, entry := range records {
-		if err := z.addEntry(entry); err != nil {
-			return nil, &loadError{fmt.Sprintf(".records[%d]", i), fmt.Errorf("is %q, expected a record as in a zone file: %w", entry, err)}
+// Names returns how many names have records.
+func (z *Zone) Names() int {
+	n := 0
+	for _, node := range z.nodes {
+		if len(node.sets) > 0 {
+			n++
 		}
-	}
-	if err := z.check(); err != nil {
-		return nil, &loadError{".file", fmt.Errorf("is not a valid zone: %s: %w", path, err)}
-	}
-	return z, nil
-}
-
-// ReadZone reads a zone from the text of a zone file. The name stands in errors,
-// with the line.
-func ReadZone(origin string, text io.Reader, name string) (*Zone, error) {
-	origin, err := canonical(origin)
-	if err != nil {
-		return nil, err
-	}
-	z := &Zone{origin: origin, nodes: map[string]*node{}}
-	if err := z.read(text, name); err != nil {
-		return nil, err
-	}
-	if err := z.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return z, nil
-}
-
-// A lineCounter hands the parser its bytes one by one, and so knows the line of
-// the record that the parser returns last; the parser tells the lines of syntax
-// errors only.
-type lineCounter struct {
-	*bufio.Reader
-	lines int
-}
-
-func (l *lineCounter) ReadByte() (byte, error) {
-	b, err := l.Reader.ReadByte()
-	if b == '\n' {
-		l.lines++
-	}
-	return b, err
-}
-
-// noTTL is what the parser gives a record that has no TTL, where it would give 0;
-// no record may have so much.
-const noTTL = 1<<32 - 1
-
-func (z *Zone) read(text io.Reader, name string) error {
-	counter := &lineCounter{Reader: bufio.NewReader(text)}
-	parser := dns.NewZoneParser(counter, z.origin, name)
-	parser.SetDefaultTTL(noTTL)
-	for {
-		rr, ok := parser.Next()
-		if !ok {
-			break
-		}
-		if err := z.add(rr); err != nil {
-			return fmt.Errorf("%s:%d: %w", name, max(counter.lines, 1), err)
-		}
-	}
-	if err := parser.Err(); err != nil {
-		return fmt.Errorf("%s", strings.Replace(err.Error(), ": dns: ", ": ", 1))
-	}
-	return nil
-}
-
-// addEntry adds one entry of [ZoneConfig.Records].
-func (z *Zone) addEntry(entry string) error {
-	parser := dns.NewZoneParser(strings.NewReader(entry+"\n"), z.origin, "")
-	parser.SetDefaultTTL(noTTL)
-	rr, ok := parser.Next()
-	if !ok && hasEmptyField(entry) {
-		z.skipped = append(z.skipped, entry)
-		return nil
-	}
-	if err := parser.Err(); err != nil {
-		return fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "dns: "))
-	}
-	if _, more := parser.Next(); !ok || more || parser.Err() != nil {
-		return fmt.Errorf("it does not hold one record")
-	}
-	return z.add(rr)
-}
-
-// hasEmptyField reports whether a variable in the entry may have been empty.
-func hasEmptyField(entry string) bool {
-	return strings.TrimSpace(entry) != entry || entry == "" || strings.Contains(entry, "  ")
-}
-
-// add takes one record in, in the form that it has when it comes from the wire:
-// only then are two spellings of one name equal.
-func (z *Zone) add(rr dns.RR) error {
-	owner := rr.Header().Name
-	buf := make([]byte, dns.MaxMsgSize)
-	n, err := dns.PackRR(rr, buf, 0, nil, false)
-	if err != nil {
-		return fmt.Errorf("the record of %s cannot be sent: %w", owner, err)
-	}
-	if rr, _, err = dns.UnpackRR(buf[:n], 0); err != nil {
-		return fmt.Errorf("the record of %s cannot be sent: %w", owner, err)
-	}
-	h := rr.Header()
-	name := dns.CanonicalName(h.Name)
-	switch {
-	case !dns.IsSubDomain(z.origin, name):
-		return fmt.Errorf("%s lies outside of the zone %s", owner, z.origin)
-	case h.Class != dns.ClassINET:
-		return fmt.Errorf("the class of %s is %s, expected IN", owner, dns.Class(h.Class))
-	case h.Ttl == noTTL:
-		return fmt.Errorf("the record of %s has no TTL, and there is no $TTL before it", owner)
-	case h.Ttl > 1<<31-1:
-		return fmt.Errorf("the TTL of %s is %d, expected at most %d (RFC 2181, section 8)", owner, h.Ttl, 1<<31-1)
-	case h.Rdlength == 0 || h.Rrtype == dns.TypeNone || h.Rrtype == dns.TypeOPT || h.Rrtype >= 128 && h.Rrtype <= 255:
-		return fmt.Errorf("the record of %s with the type %s has no data, or none that a zone can hold", owner, dns.Type(h.Rrtype))
-	case h.Rrtype == dns.TypeDNAME:
-		return fmt.Errorf("%s has a DNAME record, which this server does not follow", owner)
-	}
-	if soa, ok := rr.(*dns.SOA); ok {
-		if name != z.origin || z.soa != nil {
-			return fmt.Errorf("there is a SOA record at %s, expected exactly one, at %s", owner, z.origin)
-		}
-		z.soa = soa
-	}
-	return z.node(name).add(rr)
-}
-
-// node returns the node of a name, which it makes, with all above it, if needed.
-func (z *Zone) node(name string) *node {
-	if n := z.nodes[name]; n != nil {
-		return n
-	}
-	n := &node{sets: map[uint16][]dns.RR{}}
-	z.nodes[name] = n
-	if name != z.origin {
-		z.node(parent(name))
 	}
 	return n
 }
 
-// add keeps the rules of a name: no CNAME beside other data (RFC 1034, section
-// 3.6.2), one TTL per set (RFC 2181, section 5.2), no record twice.
-func (n *node) add(rr dns.RR) error {
-	h := rr.Header()
-	set := n.sets[h.Rrtype]
-	_, isAlias := n.sets[dns.TypeCNAME]
-	_, same := n.sets[h.Rrtype]
-	if len(n.sets) > 0 && (isAlias || h.Rrtype == dns.TypeCNAME && !same) {
-		if !slices.ContainsFunc(set, func(other dns.RR) bool { return dns.IsDuplicate(rr, other) }) {
-			return fmt.Errorf("%s has a CNAME record beside other records", h.Name)
+// All yields each record of the zone once, glue and what is hidden included, the
+// SOA record first, in an order that is always the same. The records are the
+// caller's own.
+func (z *Zone) All() iter.Seq[dns.RR] {
+	return func(yield func(dns.RR) bool) {
+		if !yield(dns.Copy(z.soa)) {
+			return
 		}
-	}
-	for _, other := range set {
-		if other.Header().Ttl != h.Ttl {
-			return fmt.Errorf("the %s records of %s have the TTLs %d and %d, expected one", dns.Type(h.Rrtype), h.Name, other.Header().Ttl, h.Ttl)
-		}
-		if dns.IsDuplicate(rr, other) {
-			return nil
-		}
-	}
-	n.sets[h.Rrtype] = append(set, rr)
-	return nil
-}
-
-// check finds what only the whole zone shows.
-func (z *Zone) check() error {
-	if z.soa == nil {
-		return fmt.Errorf("the SOA record of %s is missing", z.origin)
-	}
-	if len(z.nodes[z.origin].sets[dns.TypeNS]) == 0 {
-		return fmt.Errorf("the NS records of %s are missing", z.origin)
-	}
-	for _, name := range slices.Sorted(maps.Keys(z.nodes)) {
-		for _, rr := range z.nodes[name].sets[dns.TypeNS] {
-			target := dns.CanonicalName(rr.(*dns.NS).Ns)
-			if dns.IsSubDomain(name, target) && len(z.addresses(target)) == 0 {
-				return fmt.Errorf("the name server %s of %s lies below %s, so that its address is needed here (glue)", target, name, name)
+		for _, name := range z.order {
+			owner := ""
+			for i := range z.nodes[name].sets {
+				set := &z.nodes[name].sets[i]
+				if set.rrtype == dns.TypeSOA {
+					continue
+				}
+				if owner == "" {
+					owner = z.written(name)
+				}
+				for _, rr := range set.appendRecords(nil, owner) {
+					if !yield(rr) {
+						return
+					}
+				}
 			}
 		}
 	}
-	return nil
 }
 
-// addresses returns the A and AAAA records at a name, glue or not.
-func (z *Zone) addresses(name string) []dns.RR {
-	n := z.nodes[name]
-	if n == nil {
-		return nil
+// written returns a name as text, in the case that the zone file has it in.
+func (z *Zone) written(name string) string {
+	if spelled, ok := z.spelling[name]; ok {
+		return text(spelled)
 	}
-	return slices.Concat(n.sets[dns.TypeA], n.sets[dns.TypeAAAA])
+	return text(name)
 }
 
-// canonical returns a name as it would come from the wire, in lower case.
-func canonical(name string) (string, error) {
-	buf := make([]byte, 256)
-	n, err := dns.PackDomainName(dns.Fqdn(name), buf, 0, nil, false)
-	if err != nil {
-		return "", fmt.Errorf("%q is no domain name: %w", name, err)
+// where returns "file:line".
+func (z *Zone) where(at position) string {
+	if at.line == 0 {
+		return z.files[at.file]
 	}
-	wire, _, err := dns.UnpackDomainName(buf[:n], 0)
-	return dns.CanonicalName(wire), err
+	return fmt.Sprintf("%s:%d", z.files[at.file], at.line)
 }
 
-// parent cuts the first label off; the parent of the root is the root.
-func parent(name string) string {
-	i, end := dns.NextLabel(name, 0)
-	if end {
-		return "."
+// equal reports whether two zones have the same records, in the same order and
+// case, wherever they stand.
+func (z *Zone) equal(other *Zone) bool {
+	if !slices.Equal(z.order, other.order) {
+		return false
 	}
-	return name[i:]
+	for _, name := range z.order {
+		a, b := z.nodes[name].sets, other.nodes[name].sets
+		if len(a) != len(b) || z.spelling[name] != other.spelling[name] {
+			return false
+		}
+		for i := range a {
+			if a[i].rrtype != b[i].rrtype || a[i].ttl != b[i].ttl || !sameData(&a[i], &b[i]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func sameData(a, b *rrset) bool {
+	x, y := a.data, b.data
+	for len(x) > 0 && len(y) > 0 {
+		i := recordHead + int(binary.BigEndian.Uint16(x))
+		j := recordHead + int(binary.BigEndian.Uint16(y))
+		if !bytes.Equal(x[recordHead:i], y[recordHead:j]) {
+			return false
+		}
+		x, y = x[i:], y[j:]
+	}
+	return len(x) == len(y)
+}
+
+// find walks to a name in the zone, given in wire form and lower case. The order
+// of decisions is [Zone.Lookup]'s. It returns one of: what covers the name; the
+// node that answers, perhaps a wildcard; neither, where there is no such name.
+func (z *Zone) find(name []byte, qtype uint16) (*node, *cover) {
+	n := z.nodes[string(name)]
+	exact := n != nil
+	for rest := name; n == nil; n = z.nodes[string(rest)] {
+		rest = parent(rest)
+	}
+	if c := n.cover; c != nil {
+		at := exact && c.owner == n
+		if !at || c.delegation && qtype != dns.TypeDS {
+			return nil, c
+		}
+	}
+	if exact {
+		return n, nil
+	}
+	return n.star, nil
 }

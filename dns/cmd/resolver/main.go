@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"minicloud.internal/dns/resolver"
+	"minicloud.internal/dns/server"
 	"minicloud.internal/kit"
 )
 
@@ -21,9 +22,10 @@ func run(p *kit.Process) error {
 	if err != nil {
 		return err
 	}
-	ln, pc, err := kit.ListenDNS(cfg.Listen)
+	ln, pc, err := server.Listen(cfg.Listen, cfg.Dir, cfg.Limits)
 	if err != nil {
 		return err
 	}
+	p.AdminHandlers = r.AdminHandlers()
 	return p.Run(r.Health(), func(ctx context.Context) error { return r.Serve(ctx, ln, pc) })
 }

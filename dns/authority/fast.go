@@ -1,0 +1,230 @@
+package authority
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/server"
+)
+
+// AnswerFast implements [server.Fast]. It says what Answer says, out of what was
+// packed when the zone was loaded. It leaves to Answer what does not fit, and
+// chains of more than fastChain CNAME records.
+func (s *Server) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
+	return s.zones.Load().answerFast(q, msg, reply)
+}
+
+// fastChain is how many CNAME records are followed on the fast path. It bounds
+// loops too; what they look like is for the general path to say.
+const fastChain = 4
+
+func (s *zoneSet) answerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
+	z := s.of(q.Name, q.Type)
+	if z == nil {
+		reply.Rcode, reply.Explained = dns.RcodeRefused, true
+		reply.Code = dns.ExtendedErrorCodeNotAuthoritative
+		reply.Sentence = appendText(append(reply.Sentence[:0], notOurs...), q.Name)
+		return msg, true
+	}
+	w := walk{limit: q.Limit, qtype: q.Type, length: len(q.Name)}
+	w.parts[0], w.count = part{questionAt, len(q.Name)}, 1
+	reply.Authoritative = true
+	name, ok := q.Name, true
+	for range fastChain {
+		var more bool
+		if msg, more, ok = w.step(z, name, msg, reply); !ok || !more {
+			return msg, ok
+		}
+		name = w.lower[:w.length]
+		if z = s.of(name, q.Type); z == nil {
+			return msg, true
+		}
+	}
+	return msg, false
+}
+
+// notOurs begins the sentence that explains REFUSED.
+const notOurs = "This server does not answer for "
+
+// A walk is the state of one answer: the name that is answered now, in the end
+// the last of a chain, and where it stands in the message.
+type walk struct {
+	limit  int
+	qtype  uint16
+	length int // octets of the name
+	// parts are where the name stands, from its beginning to its end: each part
+	// but the last ends with a pointer to the next.
+	parts  [fastChain + 2]part
+	count  int
+	lower  [maxName]byte // the name in lower case, but for the first
+	spelt  [maxName]byte // and as it is written
+	dnames [fastChain]*cover
+	passed int // DNAME records in the answer
+}
+
+// A part of a name holds its last octets, size of them, from at on.
+type part struct{ at, size int }
+
+// step answers for one name. It returns true for more where that leads to a name
+// to answer for, which is in w then.
+func (w *walk) step(z *Zone, name, msg []byte, reply *server.FastReply) (out []byte, more, ok bool) {
+	n, c := z.find(name, w.qtype)
+	switch {
+	case c != nil && c.delegation:
+		reply.Authoritative = reply.Answer > 0
+		out, ok = w.put(z, &c.packed, msg, reply)
+		return out, false, ok
+	case c != nil:
+		return w.substitute(z, c, name, msg, reply)
+	case n == nil:
+		reply.Rcode = dns.RcodeNameError
+		out, ok = w.put(z, &z.negative, msg, reply)
+		return out, false, ok
+	}
+	if set := n.set(w.qtype); set != nil {
+		out, ok = w.put(z, &set.packed, msg, reply)
+		return out, false, ok
+	}
+	if alias := n.set(dns.TypeCNAME); alias != nil {
+		start := len(msg)
+		if out, ok = w.put(z, &alias.packed, msg, reply); ok {
+			w.follow(alias.first(), start+rdataAt, len(out)-start-rdataAt)
+		}
+		return out, true, ok
+	}
+	out, ok = w.put(z, &z.negative, msg, reply)
+	return out, false, ok
+}
+
+// rdataAt is where the data of a record stands whose owner is a pointer.
+const rdataAt = 12
+
+// put appends a packed answer, and moves its pointers.
+func (w *walk) put(z *Zone, p *packed, msg []byte, reply *server.FastReply) ([]byte, bool) {
+	start := len(msg)
+	if p.size == 0 || start+int(p.size) > w.limit {
+		return msg, false
+	}
+	body, moving := z.body(p)
+	msg = append(msg, body...)
+	reply.Answer += p.counts[0]
+	reply.Authority += p.counts[1]
+	reply.Additional += p.counts[2]
+	base := int(p.base)
+	packedAt := questionAt + base + questionIs
+	if w.length == base && start == packedAt {
+		return msg, true // everything stands where it stood when it was packed
+	}
+	for ; len(moving) > 0; moving = moving[2:] {
+		at := start + int(binary.BigEndian.Uint16(moving))
+		to := int(binary.BigEndian.Uint16(msg[at:])) & maxPointer
+		switch {
+		case to == questionAt:
+			to = w.locate(w.length)
+		case to < questionAt+base:
+			to = w.locate(questionAt + base - to)
+		default:
+			to += start - packedAt
+		}
+		if to > maxPointer {
+			return msg, false
+		}
+		binary.BigEndian.PutUint16(msg[at:], pointer<<8|uint16(to))
+	}
+	return msg, true
+}
+
+// locate returns where the last octets of the name stand; they begin a label.
+func (w *walk) locate(octets int) int {
+	i := w.count - 1
+	for w.parts[i].size < octets {
+		i--
+	}
+	return w.parts[i].at + w.parts[i].size - octets
+}
+
+// follow makes the target of the CNAME record that was put last the name. Its data
+// stands at octet at, and is shorter than the target where it is compressed.
+func (w *walk) follow(target []byte, at, size int) {
+	shared := 0 // octets at the end that are the pointer's to say
+	if size < len(target) {
+		shared = len(target) - (size - 2)
+	}
+	parts, count := w.parts, 0
+	if shared < len(target) {
+		w.parts[0], count = part{at, len(target)}, 1
+	}
+	for i := range w.count {
+		p := parts[i]
+		if i+1 < w.count && parts[i+1].size >= shared || shared == 0 {
+			continue // it only holds what comes before
+		}
+		if p.size > shared {
+			p = part{p.at + p.size - shared, shared}
+		}
+		w.parts[count] = p
+		count++
+	}
+	w.count, w.length = count, len(target)
+	copy(w.spelt[:], target)
+	appendLower(w.lower[:0], target)
+}
+
+// substitute adds the DNAME record that covers the name and the CNAME record that
+// follows from it, and makes the target of that the name.
+func (w *walk) substitute(z *Zone, c *cover, name, msg []byte, reply *server.FastReply) (out []byte, more, ok bool) {
+	for _, passed := range w.dnames[:w.passed] {
+		if passed == c {
+			return msg, false, false // the record is not said twice
+		}
+	}
+	w.dnames[w.passed] = c
+	w.passed++
+	spelt := msg[questionAt:]
+	if w.passed > 1 || reply.Answer > 0 {
+		spelt = w.spelt[:]
+	}
+	target := c.set.first()
+	prefix := spelt[:w.length-len(c.name)]
+	out, ok = w.put(z, &c.packed, msg, reply)
+	if !ok {
+		return out, false, false
+	}
+	if len(prefix)+len(target) > maxName {
+		reply.Rcode = dns.RcodeYXDomain
+		return out, false, true
+	}
+	targetAt, owner := len(out)-len(target), w.locate(w.length)
+	size := len(prefix) + 2
+	if len(target) == 1 {
+		size = len(prefix) + 1
+	}
+	start := len(out)
+	if start+rdataAt+size > w.limit || start+rdataAt > maxPointer {
+		return out, false, false
+	}
+	out = binary.BigEndian.AppendUint16(out, pointer<<8|uint16(owner))
+	out = binary.BigEndian.AppendUint16(out, dns.TypeCNAME)
+	out = binary.BigEndian.AppendUint16(out, dns.ClassINET)
+	out = binary.BigEndian.AppendUint32(out, c.set.ttl)
+	out = binary.BigEndian.AppendUint16(out, uint16(size))
+	out = append(out, prefix...)
+	if len(target) == 1 {
+		out = append(out, 0)
+	} else {
+		out = binary.BigEndian.AppendUint16(out, pointer<<8|uint16(targetAt))
+	}
+	reply.Answer++
+	if w.qtype == dns.TypeCNAME {
+		return out, false, true // it is what was asked for
+	}
+	length := len(prefix) + len(target)
+	w.parts[0] = part{start + rdataAt, length}
+	w.parts[1] = part{targetAt, len(target)}
+	w.count = 2
+	copy(w.spelt[copy(w.spelt[:], prefix):], target)
+	appendLower(w.lower[:0], w.spelt[:length])
+	w.length = length
+	return out, true, true
+}
