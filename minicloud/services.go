@@ -12,6 +12,7 @@ import (
 
 	"minicloud.internal/dns/authority"
 	"minicloud.internal/dns/resolver"
+	"minicloud.internal/dns/server"
 	"minicloud.internal/httpapi"
 	"minicloud.internal/kit"
 	"minicloud.internal/lb"
@@ -53,8 +54,14 @@ func (svc *service) stream(s streamServer, on sockets) {
 	svc.health, svc.serve = s.Health(), func(ctx context.Context) error { return s.Serve(ctx, on.tcp) }
 }
 
-func (svc *service) dns(s dnsServer, on sockets) {
-	svc.health, svc.serve = s.Health(), func(ctx context.Context) error { return s.Serve(ctx, on.tcp, on.udp) }
+// dns adds the sockets for DNS over TLS and HTTPS, where the file asks for them.
+func (svc *service) dns(s dnsServer, on sockets, dir string, limits server.Limits) error {
+	ln, err := server.Extend(on.tcp, dir, limits)
+	if err != nil {
+		return err
+	}
+	svc.health, svc.serve = s.Health(), func(ctx context.Context) error { return s.Serve(ctx, ln, on.udp) }
+	return nil
 }
 
 // configured is any service's configuration, by the keys that all share.
@@ -118,10 +125,10 @@ func authorityKind() kind {
 			}
 		}
 		s, err := authority.New(cfg, svc.logger, svc.registry)
-		if err == nil {
-			svc.dns(s, on)
+		if err != nil {
+			return err
 		}
-		return err
+		return svc.dns(s, on, cfg.Dir, cfg.Limits)
 	})
 }
 
@@ -129,10 +136,11 @@ func resolverKind() kind {
 	return kindOf(resolver.DefaultConfig, func(c *Cloud, p *Part, cfg resolver.Config, svc *service, on sockets) error {
 		cfg.Dial = c.hosts.Dial
 		s, err := resolver.New(cfg, svc.logger, svc.registry)
-		if err == nil {
-			svc.dns(s, on)
+		if err != nil {
+			return err
 		}
-		return err
+		svc.admin = s.AdminHandlers()
+		return svc.dns(s, on, cfg.Dir, cfg.Limits)
 	})
 }
 

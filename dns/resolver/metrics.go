@@ -1,50 +1,35 @@
 package resolver
 
 import (
+	"errors"
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the resolver's own; those of queries are package server's.
+// metrics are the resolver's own; those of queries, of the walk and of what is
+// asked upstream are their packages'.
 type metrics struct {
-	lookups   *prometheus.CounterVec
-	upstream  *prometheus.CounterVec
-	ignored   prometheus.Counter
-	truncated prometheus.Counter
+	hits, misses, stale, prefetches atomic.Uint64
 }
 
 func newMetrics(r *Resolver, reg prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
-		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "minicloud_resolver_cache_lookups_total",
-			Help: "Questions that the cache answered (hit) and did not (miss).",
-		}, []string{"result"}),
-		upstream: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "minicloud_resolver_upstream_queries_total",
-			Help: "Queries to name servers, by outcome (answer, referral, refused, lame, timeout, unreachable).",
-		}, []string{"outcome"}),
-		ignored: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "minicloud_resolver_upstream_ignored_total",
-			Help: "Messages from name servers that did not belong to the query: forged, late or malformed.",
-		}),
-		truncated: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "minicloud_resolver_upstream_truncated_total",
-			Help: "Answers that did not fit into a datagram and were asked for again over TCP.",
-		}),
+	m := new(metrics)
+	var errs []error
+	counter := func(name, help string, labels prometheus.Labels, n func() float64) {
+		errs = append(errs, reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "minicloud_resolver_" + name, Help: help, ConstLabels: labels}, n)))
 	}
-	entries := func(kind string, n func() int) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name:        "minicloud_resolver_cache_entries",
-			Help:        "What is remembered: answers and delegations.",
-			ConstLabels: prometheus.Labels{"kind": kind},
-		}, func() float64 { return float64(n()) })
+	gauge := func(name, help string, n func() float64) {
+		errs = append(errs, reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "minicloud_resolver_" + name, Help: help}, n)))
 	}
-	for _, c := range []prometheus.Collector{
-		m.lookups, m.upstream, m.ignored, m.truncated,
-		entries("answers", r.answers.len), entries("delegations", r.delegations.len),
-	} {
-		if err := reg.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	of := func(n *atomic.Uint64) func() float64 { return func() float64 { return float64(n.Load()) } }
+	const lookups = "Questions that the cache answered (hit) and did not (miss)."
+	counter("cache_lookups_total", lookups, prometheus.Labels{"result": "hit"}, of(&m.hits))
+	counter("cache_lookups_total", lookups, prometheus.Labels{"result": "miss"}, of(&m.misses))
+	counter("stale_answers_total", "Answers that were past their time, because no fresh one could be had.", nil, of(&m.stale))
+	counter("prefetches_total", "Resolutions of names that are asked for often, shortly before their time was over.", nil, of(&m.prefetches))
+	counter("cache_evictions_total", "Entries that were dropped from the cache for want of room.", nil, func() float64 { return float64(r.cache.Stats().Evicted) })
+	gauge("cache_entries", "Entries of the cache.", func() float64 { return float64(r.cache.Stats().Entries) })
+	gauge("cache_bytes", "What the entries of the cache take.", func() float64 { return float64(r.cache.Stats().Bytes) })
+	return m, errors.Join(errs...)
 }

@@ -2,32 +2,39 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"minicloud.internal/dns/resolver/cache"
+	"minicloud.internal/dns/resolver/exchange"
+	"minicloud.internal/dns/resolver/iterate"
 	"minicloud.internal/dns/server"
 	"minicloud.internal/kit"
 )
 
 // A Resolver answers by asking name servers from the root down.
 type Resolver struct {
-	cfg     Config
-	root    *delegation
-	routes  map[netip.Addr]string
-	allowed []netip.Prefix
+	cfg        Config
+	root       *iterate.Delegation
+	allowed    []netip.Prefix
+	forwarders map[string]*exchange.Forwarder // by canonical zone
+	ordinary   map[string]bool                // special-use names that are none here
 
-	answers     *lru[key, *entry]
-	delegations *lru[string, *delegation]
-	penalties   *lru[netip.Addr, struct{}]
-	flights     flights
-	base        context.Context // of resolutions, which outlive their askers
-	stop        context.CancelFunc
+	cache     *cache.Cache
+	exchanger *exchange.Exchanger
+	iterator  *iterate.Iterator
+	flights   flights
+	traces    chan struct{}   // one for each trace under way
+	base      context.Context // of resolutions, which outlive their askers
+	stop      context.CancelFunc
 
 	server  *server.Server
 	logger  *slog.Logger
@@ -38,33 +45,52 @@ type Resolver struct {
 
 // New reads the hints and registers the metrics. It starts nothing.
 func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Resolver, error) {
+	return newResolver(cfg, logger, reg, time.Now)
+}
+
+func newResolver(cfg Config, logger *slog.Logger, reg prometheus.Registerer, now func() time.Time) (*Resolver, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	r := &Resolver{
-		cfg:         cfg,
-		answers:     newLRU[key, *entry](cfg.CacheEntries),
-		delegations: newLRU[string, *delegation](cfg.CacheEntries),
-		penalties:   newLRU[netip.Addr, struct{}](1000),
-		flights:     flights{running: map[key]*flight{}},
-		logger:      logger,
-		health:      kit.NewHealth(),
-		now:         time.Now,
+		cfg:        cfg,
+		forwarders: map[string]*exchange.Forwarder{},
+		flights:    flights{running: map[question]*flight{}},
+		traces:     make(chan struct{}, maxTraces),
+		logger:     logger,
+		health:     kit.NewHealth(),
+		now:        now,
 	}
 	// Validate has read them without an error.
 	r.root, _ = cfg.rootServers()
-	r.routes, _ = cfg.routes()
 	r.allowed, _ = cfg.allowed()
+	r.ordinary, _ = cfg.resolveSpecial()
+	routes, _ := cfg.routes()
+	forwards, _ := cfg.forwards()
 	r.base, r.stop = context.WithCancel(context.Background())
-	var err error
-	if r.metrics, err = newMetrics(r, reg); err != nil {
-		return nil, err
-	}
-	queries, err := server.NewMetrics("resolver", reg)
+	r.cache = cache.New(cache.Config{
+		MaxBytes: int64(cfg.CacheSize),
+		MinTTL:   cfg.MinTTL, MaxTTL: cfg.MaxTTL, MaxNegativeTTL: cfg.MaxNegativeTTL,
+		FailureTTL: cfg.FailureTTL, MaxFailureTTL: cfg.MaxFailureTTL, StaleFor: cfg.StaleFor, Now: now, Prefetch: r.prefetch,
+	})
+	var err, e error
+	r.exchanger, err = exchange.New(exchange.Config{Settings: cfg.Settings, Routes: routes, Dial: cfg.Dial, Now: now, Registerer: reg})
 	if err != nil {
 		return nil, err
 	}
-	r.server = &server.Server{Handler: r, Logger: logger, Health: r.health, Metrics: queries, Limits: cfg.Limits}
+	for zone, targets := range forwards {
+		r.forwarders[zone] = r.exchanger.Forwarder(targets)
+	}
+	r.iterator, err = iterate.New(iterate.Config{
+		Limits: cfg.WalkLimits, Hints: r.root, Exchanger: r.exchanger, Store: uncut{r.cache, forwards}, Forwarder: r.forwarder,
+		Now: now, Logger: logger, Registerer: reg,
+	})
+	r.metrics, e = newMetrics(r, reg)
+	queries, e2 := server.NewMetrics("resolver", reg)
+	if err = errors.Join(err, e, e2); err != nil {
+		return nil, err
+	}
+	r.server = &server.Server{Handler: r, Logger: logger, Health: r.health, Metrics: queries, Limits: cfg.Limits, Recursive: true}
 	return r, nil
 }
 
@@ -76,15 +102,33 @@ func (r *Resolver) Health() *kit.Health { return r.health }
 // then it finishes what is in flight and returns nil. It may be called once.
 func (r *Resolver) Serve(ctx context.Context, ln net.Listener, pc net.PacketConn) error {
 	roots := []string{}
-	for _, ns := range r.root.servers {
-		for _, addr := range ns.addrs {
-			roots = append(roots, fmt.Sprintf("%s (%s)", ns.name, r.route(addr)))
+	for _, ns := range r.root.Servers {
+		for _, addr := range ns.Addrs {
+			roots = append(roots, fmt.Sprintf("%s (%s)", ns.Name, r.exchanger.Route(exchange.At(addr))))
 		}
 	}
 	r.logger.Info("resolving from the root", "root_servers", roots, "address", pc.LocalAddr().String())
-	defer r.flights.wait.Wait()
+	var work sync.WaitGroup
+	work.Go(func() { r.iterator.Run(r.base) })
+	defer r.exchanger.Close()
+	defer work.Wait()
+	defer r.flights.end()
 	defer r.stop()
 	return r.server.Serve(ctx, ln, pc)
+}
+
+// AnswerFast implements [server.Fast]: what is fresh in the cache. Special-use
+// names are left to Answer, whatever the cache knows of names above them.
+func (r *Resolver) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
+	if !r.allows(q.Source.Addr()) || maybeSpecial(q.Name) {
+		return msg, false
+	}
+	msg, ok := r.cache.AnswerFast(q, msg, reply)
+	if ok {
+		reply.RecursionAvailable = true
+		r.metrics.hits.Add(1)
+	}
+	return msg, ok
 }
 
 // Answer implements [server.Handler].
@@ -95,26 +139,28 @@ func (r *Resolver) Answer(ctx context.Context, q *server.Query, reply *dns.Msg) 
 		q.Explain(dns.ExtendedErrorCodeProhibited, "The resolver does not answer "+q.Source.Addr().Unmap().String()+"; its key allow lists whom")
 		return
 	}
-	if answerLocally(q.Name, q.Question, reply) {
+	if r.answerLocally(q, reply) {
 		return
 	}
-	chain, open, err := follow(r.cached, q.Name, q.Type)
+	asked := question{q.Name, q.Type}
+	a := r.lookUp(asked, fresh)
 	switch {
-	case err == nil && open != "" && !q.RecursionDesired:
-		r.metrics.lookups.WithLabelValues("miss").Inc()
+	case a.whole:
+		r.metrics.hits.Add(1)
+		a.fromCache = true
+		if old := r.lookUp(asked, stale); a.failure != nil && old.good() {
+			a = r.giveStale(old, "The name servers did not answer a moment ago ("+a.failure.Sentence+"); this is what they said before, and is past its time")
+		}
+	case !q.RecursionDesired:
+		r.metrics.misses.Add(1)
 		reply.Rcode = dns.RcodeRefused
 		q.Explain(dns.ExtendedErrorCodeNotAuthoritative, "The answer is not in the cache, and the query did not ask for recursion (RD)")
 		return
-	case err == nil && open != "":
-		r.metrics.lookups.WithLabelValues("miss").Inc()
-		chain, err = r.await(ctx, key{q.Name, q.Type})
 	default:
-		r.metrics.lookups.WithLabelValues("hit").Inc()
+		r.metrics.misses.Add(1)
+		a = r.resolve(ctx, asked)
 	}
-	if err != nil {
-		chain = []*entry{{kind: failed, failure: err}}
-	}
-	r.fill(q, reply, chain)
+	r.fill(q, reply, a)
 }
 
 // allows reports whether queries from an address are answered.
@@ -128,55 +174,109 @@ func (r *Resolver) allows(addr netip.Addr) bool {
 	return false
 }
 
-// cached returns what the cache holds, or nil.
-func (r *Resolver) cached(k key) *entry {
-	e, _ := r.answers.get(k, r.now())
-	return e
+// A question is what is asked: a canonical name, and a type.
+type question struct {
+	name  string
+	qtype uint16
 }
 
-// remember puts what a name server said into the cache, for no longer than
-// configured.
-func (r *Resolver) remember(k key, e *entry) {
-	limit := r.cfg.MaxTTL
-	if e.kind != hasRecords {
-		limit = min(limit, r.cfg.MaxNegativeTTL)
+// An answer is what is known of a question.
+type answer struct {
+	chain     []cache.Entry // through the aliases to the end
+	failure   *iterate.Failure
+	whole     bool // nothing is missing: chain or failure are the answer
+	stale     bool // something in it is past its time
+	fromCache bool
+	trouble   string // why it is stale
+}
+
+// good reports whether it is records or a "no".
+func (a answer) good() bool { return a.whole && a.failure == nil }
+
+// fresh is what the cache holds that still counts, failures too; stale is data
+// of any age, and no failures.
+const (
+	fresh = false
+	stale = true
+)
+
+// lookUp puts an answer together from what the cache holds.
+func (r *Resolver) lookUp(q question, old bool) (a answer) {
+	get := r.cache.Get
+	if old {
+		get = r.cache.GetData
 	}
-	now := r.now()
-	e.expires = now.Add(min(seconds(e.ttl), limit))
-	r.answers.put(k, e, e.expires, now)
+	known := func(name string, qtype uint16) []cache.Entry {
+		e, state := get(name, qtype)
+		if state == cache.Missing || state == cache.Stale && !old {
+			return nil
+		}
+		a.stale = a.stale || state == cache.Stale
+		return []cache.Entry{e}
+	}
+	var open string
+	a.chain, open, a.failure = iterate.Follow(known, q.name, q.qtype, r.cfg.MaxAliases)
+	a.whole = open == ""
+	return a
 }
 
-func seconds(ttl uint32) time.Duration { return time.Duration(ttl) * time.Second }
-
-// fill writes a chain into the reply, its TTLs counted down.
-func (r *Resolver) fill(q *server.Query, reply *dns.Msg, chain []*entry) {
-	now := r.now()
-	for _, e := range chain {
-		switch e.kind {
-		case hasRecords:
-			for _, rr := range e.records {
-				out := withTTL(rr, e.left(now))
-				if dns.CanonicalName(out.Header().Name) == q.Name {
-					out.Header().Name = q.Question.Name // in the case it was asked
-				}
-				reply.Answer = append(reply.Answer, out)
-			}
-			continue
-		case noName:
+// fill writes an answer into the reply.
+func (r *Resolver) fill(q *server.Query, reply *dns.Msg, a answer) {
+	if a.failure != nil {
+		reply.Rcode = a.failure.Rcode
+		q.Explain(a.failure.Code, a.failure.Sentence)
+		if reply.Rcode == dns.RcodeServerFailure { // YXDOMAIN has the chain to its DNAME
+			return
+		}
+	}
+	for _, e := range a.chain {
+		ttl := r.ttl(e, a.stale)
+		for _, rr := range e.Records {
+			reply.Answer = append(reply.Answer, as(rr, q, ttl))
+		}
+		if e.Kind == cache.NoName {
 			reply.Rcode = dns.RcodeNameError
-		case failed:
-			reply.Rcode, reply.Answer = dns.RcodeServerFailure, nil
-			q.Explain(e.failure.code, e.failure.sentence)
 		}
-		if e.soa != nil {
-			reply.Ns = []dns.RR{withTTL(e.soa, e.left(now))}
+		if e.SOA != nil {
+			reply.Ns = []dns.RR{as(e.SOA, q, ttl)}
+		}
+	}
+	switch {
+	case a.failure != nil:
+	case a.stale && reply.Rcode == dns.RcodeNameError:
+		q.Explain(dns.ExtendedErrorCodeStaleNXDOMAINAnswer, a.trouble)
+	case a.stale:
+		q.Explain(dns.ExtendedErrorCodeStaleAnswer, a.trouble)
+	case a.fromCache:
+		last := a.chain[len(a.chain)-1]
+		if reason := cache.Reason(&last, q.Type, r.now()); reason != "" {
+			q.Explain(dns.ExtendedErrorCodeOther, reason)
 		}
 	}
 }
 
-// withTTL returns a copy: the record itself is shared with other answers.
-func withTTL(rr dns.RR, ttl uint32) dns.RR {
+// ttl returns what a client is told of an entry's time: no more than the cache
+// will remember it.
+func (r *Resolver) ttl(e cache.Entry, old bool) uint32 {
+	limit := func(d time.Duration) uint32 { return uint32(d / time.Second) }
+	switch {
+	case old:
+		return staleTTL
+	case e.Kind == cache.Records:
+		return min(max(e.TTL, limit(r.cfg.MinTTL)), limit(r.cfg.MaxTTL))
+	}
+	return min(e.TTL, limit(r.cfg.MaxNegativeTTL), limit(r.cfg.MaxTTL))
+}
+
+// as returns a copy for the asker: the record itself is shared with other answers.
+// The name that was asked for has the case that it was asked in; others have none,
+// since what a name server sent may have that of another question.
+func as(rr dns.RR, q *server.Query, ttl uint32) dns.RR {
 	out := dns.Copy(rr)
-	out.Header().Ttl = ttl
+	h := out.Header()
+	h.Ttl = ttl
+	if h.Name = dns.CanonicalName(h.Name); h.Name == q.Name {
+		h.Name = q.Question.Name
+	}
 	return out
 }

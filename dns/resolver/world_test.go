@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"minicloud.internal/dns/authority"
+	"minicloud.internal/dns/server"
 	"minicloud.internal/kit"
 )
 
@@ -32,11 +33,12 @@ type world struct {
 	t      testing.TB
 	hosts  kit.Hosts
 	routes map[string]string
+	real   map[string]string // where each is on loopback
 	hints  string
 }
 
 func newWorld(t testing.TB) *world {
-	return &world{t: t, routes: map[string]string{}, hints: ". 60 IN NS a.root.\na.root. 60 IN A 192.0.2.1\n"}
+	return &world{t: t, routes: map[string]string{}, real: map[string]string{}, hints: ". 60 IN NS a.root.\na.root. 60 IN A 192.0.2.1\n"}
 }
 
 // A reply answers one query; each message that it returns is sent.
@@ -75,6 +77,7 @@ func (w *world) route(addr, real string) {
 		w.routes[addr] = "host-six:53"
 	}
 	w.hosts.Set(w.routes[addr], real)
+	w.real[addr] = real
 }
 
 // silent puts a name server at an address that takes queries and never answers.
@@ -119,7 +122,12 @@ func rcodeReply(rcode int) reply {
 }
 
 // resolver builds one that begins at this world's root.
-func (w *world) resolver(change func(*Config)) *Resolver {
+func (w *world) resolver(change func(*Config)) *built {
+	w.t.Helper()
+	return w.resolverAt(time.Now, change)
+}
+
+func (w *world) resolverAt(now func() time.Time, change func(*Config)) *built {
 	w.t.Helper()
 	cfg := DefaultConfig()
 	cfg.Dir = w.t.TempDir()
@@ -134,22 +142,40 @@ func (w *world) resolver(change func(*Config)) *Resolver {
 	if change != nil {
 		change(&cfg)
 	}
-	return build(w.t, cfg)
+	return build(w.t, cfg, now)
 }
 
-func build(t testing.TB, cfg Config) *Resolver {
+// A built resolver has its metrics at hand.
+type built struct {
+	*Resolver
+	registry *prometheus.Registry
+}
+
+// clocked tells the fast path the time of the resolver's clock, where the server
+// tells that of the machine.
+type clocked struct{ *Resolver }
+
+func (c clocked) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
+	q.Now = c.now().UnixNano()
+	return c.Resolver.AnswerFast(q, msg, reply)
+}
+
+// build makes a resolver that the tests ask without sockets.
+func build(t testing.TB, cfg Config, now func() time.Time) *built {
 	t.Helper()
-	r, err := New(cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	r, err := newResolver(cfg, slog.New(slog.DiscardHandler), registry, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.stop(); r.flights.wait.Wait() })
-	return r
+	t.Cleanup(func() { r.stop(); r.flights.end(); r.exchanger.Close() })
+	r.server.Handler = clocked{r}
+	return &built{r, registry}
 }
 
 // shipped starts the three name servers of the cloud on its own configuration,
 // and a resolver on its own.
-func shipped(t testing.TB, change func(*Config)) *Resolver {
+func shipped(t testing.TB, now func() time.Time, change func(*Config)) *built {
 	t.Helper()
 	hosts := new(kit.Hosts)
 	for _, name := range []string{"dns-root", "dns-com", "dns-example-com"} {
@@ -172,7 +198,7 @@ func shipped(t testing.TB, change func(*Config)) *Resolver {
 	if change != nil {
 		change(&cfg)
 	}
-	return build(t, cfg)
+	return build(t, cfg, now)
 }
 
 // serving runs a server on a free port until the test ends.
@@ -195,17 +221,29 @@ func serving(t testing.TB, serve func(context.Context, net.Listener, net.PacketC
 }
 
 // query puts a question to the resolver as a client on loopback does.
-func query(t testing.TB, r *Resolver, question string) *dns.Msg {
+func query(t testing.TB, r *built, question string) *dns.Msg {
 	t.Helper()
 	return queryFrom(t, r, question, "127.0.0.1", true)
 }
 
-func queryFrom(t testing.TB, r *Resolver, question, source string, recursion bool) *dns.Msg {
+func queryFrom(t testing.TB, r *built, question, source string, recursion bool) *dns.Msg {
 	t.Helper()
 	name, qtype, _ := strings.Cut(question, " ")
 	q := new(dns.Msg)
-	q.SetQuestion(name, dns.StringToType[qtype]).SetEdns0(1232, false)
+	q.SetQuestion(name, dns.StringToType[qtype])
 	q.RecursionDesired = recursion
+	return exchanged(t, r, q, source)
+}
+
+// queryType asks for a type that has no name.
+func queryType(t testing.TB, r *built, name string, qtype uint16) *dns.Msg {
+	t.Helper()
+	return exchanged(t, r, new(dns.Msg).SetQuestion(name, qtype), "127.0.0.1")
+}
+
+func exchanged(t testing.TB, r *built, q *dns.Msg, source string) *dns.Msg {
+	t.Helper()
+	q.SetEdns0(1232, false)
 	wire, err := q.Pack()
 	if err != nil {
 		t.Fatal(err)
@@ -254,9 +292,8 @@ type clock struct{ at atomic.Int64 }
 func (c *clock) now() time.Time           { return time.Unix(0, c.at.Load()) }
 func (c *clock) forward(by time.Duration) { c.at.Add(int64(by)) }
 
-func stopClock(r *Resolver) *clock {
+func stoppedClock() *clock {
 	c := new(clock)
 	c.at.Store(time.Unix(1_800_000_000, 0).UnixNano())
-	r.now = c.now
 	return c
 }
