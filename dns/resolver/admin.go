@@ -52,7 +52,7 @@ func (r *Resolver) serveCache(w http.ResponseWriter, req *http.Request) *kit.Pro
 		st := r.cache.Stats()
 		kit.WriteJSON(w, http.StatusOK, map[string]any{
 			"entries": st.Entries, "bytes": st.Bytes, "max_bytes": st.MaxBytes, "evicted": st.Evicted,
-			"hits": r.metrics.hits.Load(), "misses": r.metrics.misses.Load(),
+			"hits": r.hits(), "misses": r.metrics.misses.Load(),
 		})
 		return nil
 	}

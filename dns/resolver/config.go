@@ -47,8 +47,8 @@ type Config struct {
 	// A zone of Forward is so without being listed.
 	ResolveSpecial []string `toml:"resolve_special"`
 
-	// CacheSize is how much memory the cache may take; default 64 MiB, at least 1
-	// MiB. It is taken as it is used. What is least worth keeping goes first.
+	// CacheSize is how much memory the cache may take; default 64 MiB, 1 MiB
+	// to 31 GiB. It is taken as it is used. What is least worth keeping goes first.
 	CacheSize kit.Bytes `toml:"cache_size"`
 	// MinTTL is the shortest that records are remembered; default 0 s, as long
 	// as they say. At most 1 h: who sets a TTL mostly means it.
@@ -87,6 +87,9 @@ type ForwardConfig struct {
 	Addresses []string `toml:"addresses"`
 }
 
+// maxCacheSize is below [cache.MaxBytes], which is no round number.
+const maxCacheSize = 31 << 30
+
 // staleTTL is the TTL of stale records, in seconds (RFC 8767, section 4).
 const staleTTL = 30
 
@@ -122,8 +125,8 @@ func (c Config) Validate() error {
 	if c.ResolveTimeout < c.QueryTimeout {
 		return kit.KeyErrorf("resolve_timeout", "is %v, expected at least query_timeout, %v", c.ResolveTimeout, c.QueryTimeout)
 	}
-	if c.CacheSize < cache.MinBytes || c.CacheSize > 1<<40 {
-		return kit.KeyErrorf("cache_size", `is %v, expected "1MiB" to "1TiB"`, c.CacheSize)
+	if c.CacheSize < cache.MinBytes || c.CacheSize > maxCacheSize {
+		return kit.KeyErrorf("cache_size", `is %v, expected "1MiB" to "31GiB"`, c.CacheSize)
 	}
 	if _, err := c.allowed(); err != nil {
 		return err

@@ -124,10 +124,7 @@ func (r *Resolver) AnswerFast(q *server.FastQuery, msg []byte, reply *server.Fas
 		return msg, false
 	}
 	msg, ok := r.cache.AnswerFast(q, msg, reply)
-	if ok {
-		reply.RecursionAvailable = true
-		r.metrics.hits.Add(1)
-	}
+	reply.RecursionAvailable = true
 	return msg, ok
 }
 

@@ -163,7 +163,7 @@ func TestWithoutRecursionOnlyTheCacheAnswers(t *testing.T) {
 	if m := queryFrom(t, r, "example.com. A", "127.0.0.1", false); len(m.Answer) != 1 {
 		t.Errorf("got %v", m)
 	}
-	if hits, misses := r.metrics.hits.Load(), r.metrics.misses.Load(); hits != 1 || misses != 2 {
+	if hits, misses := r.hits(), r.metrics.misses.Load(); hits != 1 || misses != 2 {
 		t.Errorf("%v hits, %v misses", hits, misses)
 	}
 }
