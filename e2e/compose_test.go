@@ -115,19 +115,33 @@ func (c *composed) container(t *testing.T, part string) *testcontainers.DockerCo
 
 func (c *composed) Where(t *testing.T, part string) string {
 	t.Helper()
+	_, inside, _ := net.SplitHostPort(partOf(t, part).Address)
+	return c.published(t, part, inside)
+}
+
+func (c *composed) Admin(t *testing.T, part string) string {
+	t.Helper()
+	return c.published(t, part, partOf(t, part).Admin.Inside)
+}
+
+func partOf(t *testing.T, name string) *minicloud.Part {
+	t.Helper()
 	for _, p := range minicloud.Parts() {
-		if p.Name != part {
-			continue
+		if p.Name == name {
+			return p
 		}
-		_, inside, _ := net.SplitHostPort(p.Address)
-		address, err := c.container(t, part).PortEndpoint(t.Context(), inside+"/tcp", "")
-		if err != nil {
-			t.Fatalf("port of %s: %v", part, err)
-		}
-		return strings.Replace(address, "localhost", "127.0.0.1", 1)
 	}
-	t.Fatalf("there is no part %s", part)
-	return ""
+	t.Fatalf("there is no part %s", name)
+	return nil
+}
+
+func (c *composed) published(t *testing.T, part, inside string) string {
+	t.Helper()
+	address, err := c.container(t, part).PortEndpoint(t.Context(), inside+"/tcp", "")
+	if err != nil {
+		t.Fatalf("port of %s: %v", part, err)
+	}
+	return strings.Replace(address, "localhost", "127.0.0.1", 1)
 }
 
 func (c *composed) Stop(t *testing.T, part string) {

@@ -196,3 +196,45 @@ func testStopDNS(t *testing.T, c cloud) {
 		return err
 	})
 }
+
+// The record's time to live is one second, so that it is over at once.
+func testStaleDNS(t *testing.T, c cloud) {
+	ask := func() (ttl uint32, stale bool, err error) {
+		m := new(dns.Msg).SetQuestion("short.example.com.", dns.TypeTXT).SetEdns0(1232, false)
+		in, _, err := (&dns.Client{Timeout: 20 * time.Second}).ExchangeContext(t.Context(), m, c.Resolver())
+		if err != nil {
+			return 0, false, err
+		}
+		if in.Rcode != dns.RcodeSuccess || len(in.Answer) != 1 {
+			return 0, false, errors.New(in.String())
+		}
+		if opt := in.IsEdns0(); opt != nil {
+			for _, option := range opt.Option {
+				ede, ok := option.(*dns.EDNS0_EDE)
+				stale = stale || ok && ede.InfoCode == dns.ExtendedErrorCodeStaleAnswer
+			}
+		}
+		return in.Answer[0].Header().Ttl, stale, nil
+	}
+	fresh := func() error {
+		ttl, stale, err := ask()
+		if err == nil && (stale || ttl > 1) {
+			err = fmt.Errorf("the TTL is %d, stale %t", ttl, stale)
+		}
+		return err
+	}
+	eventually(t, "the name is answered", fresh)
+	c.Stop(t, "dns-example-com")
+	eventually(t, "the answer is stale", func() error {
+		ttl, stale, err := ask()
+		if err != nil {
+			t.Fatalf("the name was lost: %v", err)
+		}
+		if !stale || ttl != 30 { // RFC 8767, section 4
+			err = fmt.Errorf("the TTL is %d, stale %t", ttl, stale)
+		}
+		return err
+	})
+	c.Start(t, "dns-example-com")
+	eventually(t, "the answer is fresh again", fresh)
+}

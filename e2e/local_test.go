@@ -37,6 +37,7 @@ func startLocal(t *testing.T, dir string) *local {
 func (l *local) HTTP() string                           { return l.Address("load-balancer") }
 func (l *local) Resolver() string                       { return l.Address("dns-resolver") }
 func (l *local) Where(_ *testing.T, part string) string { return l.Address(part) }
+func (l *local) Admin(_ *testing.T, part string) string { return l.AdminAddress(part) }
 func (l *local) Logs(_ *testing.T, part string) string  { return l.log.lines("service=" + part) }
 
 func (l *local) Stop(t *testing.T, part string) {

@@ -52,6 +52,8 @@ type cloud interface {
 	Resolver() string
 	// Where is the address on this machine of a published part.
 	Where(t *testing.T, part string) string
+	// Admin is the address on this machine of a published admin listener.
+	Admin(t *testing.T, part string) string
 	// Stop ends a part in its orderly way; Start brings it back.
 	Stop(t *testing.T, part string)
 	Start(t *testing.T, part string)

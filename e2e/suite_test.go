@@ -37,6 +37,7 @@ func suite(t *testing.T, c cloud) {
 		{"a picture comes back as the same bytes", testPicture},
 		{"a client of S3 stores, lists, presigns and keeps versions, by every way", testS3},
 		{"dig gets the address and the port from the resolver, over UDP and TCP", testDNS},
+		{"ingressclient explains the way of a request without going it", testExplain},
 		{"a PostgreSQL client reads the spells", testSQL},
 		{"the load balancer says what it does", testSentences},
 		{"bad input gets a problem that says what would be right", testBadInput},
@@ -49,6 +50,7 @@ func suite(t *testing.T, c cloud) {
 		{"without the queue a spell is created, and its event arrives later", testStopQueue},
 		{"without the data store the API says so", testStopDataStore},
 		{"without the authoritative servers a cached name is still answered", testStopDNS},
+		{"a name past its time is answered, and said to be stale, until its server is back", testStaleDNS},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, c) }) {
 			return // the following would fail for the same reason, at length
@@ -218,6 +220,7 @@ func testDNS(t *testing.T, c cloud) {
 			{"ExAmPlE.com.", dns.TypeA, "\tA\t127.0.0.1"},
 			{"www.example.com.", dns.TypeA, "\tA\t127.0.0.1"},
 			{"_http._tcp.example.com.", dns.TypeSRV, "\tSRV\t0 0 " + port + " example.com."},
+			{"_http._tcp.www.example.com.", dns.TypeSRV, "\tSRV\t0 0 " + port + " example.com."},
 			{"s3.example.com.", dns.TypeA, "\tA\t127.0.0.1"},
 			{"photos.s3.example.com.", dns.TypeA, "\tA\t127.0.0.1"},
 			{"_http._tcp.s3.example.com.", dns.TypeSRV, "\tSRV\t0 0 " + port + " s3.example.com."},
@@ -244,6 +247,19 @@ func testDNS(t *testing.T, c cloud) {
 		if err != nil || strings.TrimSpace(string(out)) != "127.0.0.1" {
 			t.Errorf("dig says %q, %v", out, err)
 		}
+	}
+}
+
+func testExplain(t *testing.T, c cloud) {
+	before := c.Logs(t, "load-balancer")
+	out := mustEnter(t, c, "--explain", "--resolver-admin", c.Admin(t, "dns-resolver"), "--lb-admin", c.Admin(t, "load-balancer"), "http://www.example.com/files/explained")
+	for _, want := range []string{"dns-root", "dns-com", "dns-example-com", "object-storage:8007"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s is not named in\n%s", want, out)
+		}
+	}
+	if after := c.Logs(t, "load-balancer"); strings.Contains(after, "/files/explained") {
+		t.Errorf("the request was sent: %s", strings.TrimPrefix(after, before))
 	}
 }
 

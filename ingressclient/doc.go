@@ -19,10 +19,15 @@
 //  5. A redirect, with -L, begins again at 2: each request has a connection of
 //     its own.
 //
+// With --explain, only 1 and 2 happen, and files to send or to write are not
+// opened. explainRequest keeps the questions of 2, and tells them with what the
+// admin listeners of the resolver and of the load balancer say to them.
+//
 // Invariants: the body goes to standard output and everything else to standard
 // error; a file of -o is whole or is not there; the exit codes are curl's;
-// nothing of the environment counts but MINICLOUD_RESOLVER and
-// MINICLOUD_RESOLVER_PORT, so no proxy and no file of settings.
+// nothing of the environment counts but the variables of the README, so no proxy
+// and no file of settings; no control character of the network reaches the
+// terminal but in a body or a head that was asked for.
 //
 // Goroutines: the questions to the resolver run side by side and are joined
 // before locate returns. The transport's two per connection end with the

@@ -100,6 +100,9 @@ var flags = []flagSpec{
 		return checkHeaderValue(v)
 	}},
 	{0, "resolver", "HOST:PORT", "ask this resolver; default $MINICLOUD_RESOLVER, or 127.0.0.1:${MINICLOUD_RESOLVER_PORT-5354}", text(func(o *options) *string { return &o.resolver })},
+	{0, "explain", "", "send nothing, and say on standard output what would happen: in DNS, and in the load balancer", yes(func(o *options) *bool { return &o.explain })},
+	{0, "resolver-admin", "HOST:PORT", "ask this admin listener of the resolver, with --explain; default $MINICLOUD_RESOLVER_ADMIN, or 127.0.0.1:${MINICLOUD_RESOLVER_ADMIN_PORT-5380}", text(func(o *options) *string { return &o.resolverAdmin })},
+	{0, "lb-admin", "HOST:PORT", "ask this admin listener of the load balancer, with --explain; default $MINICLOUD_LB_ADMIN, or 127.0.0.1:${MINICLOUD_LB_ADMIN_PORT-8008}", text(func(o *options) *string { return &o.lbAdmin })},
 	{0, "resolve", "HOST:PORT:ADDRESS", "use this address for host and port, and ask nobody", func(o *options, v string) error {
 		rule, err := parseResolve(v)
 		o.resolve = append(o.resolve, rule)

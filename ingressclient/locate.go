@@ -3,6 +3,7 @@ package ingressclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -27,6 +28,15 @@ const lateWait = 50 * time.Millisecond
 // maxTargets bounds the SRV targets whose addresses are asked for.
 const maxTargets = 8
 
+// A plan is what is known of a place before anybody is asked.
+type plan struct {
+	host    string
+	port    uint16
+	service string       // whose SRV record may give the port; empty: none counts
+	given   []netip.Addr // not empty: nobody is asked
+	why     []string     // what was decided, in sentences without a full stop
+}
+
 // locate decides where to connect for t, in this order:
 //
 //  1. --connect-to replaces host and port, and then no SRV record counts.
@@ -36,42 +46,68 @@ const maxTargets = 8
 //     exists, its targets and ports (RFC 2782); otherwise the addresses of the
 //     name, at the URL's port or the scheme's.
 func (c *command) locate(ctx context.Context, t *target) (place, error) {
-	host, port := t.host, t.port
-	if port == 0 {
-		port = schemePort(t.url.Scheme)
+	p := c.plan(t)
+	for _, why := range p.why {
+		c.decide("%s", why)
 	}
+	if len(p.given) > 0 {
+		return c.usable(p.host, p.given, p.port)
+	}
+	return c.askFor(ctx, p.host, p.service, p.port)
+}
+
+// plan decides the first three points of locate, and what to ask for the fourth.
+func (c *command) plan(t *target) plan {
+	p := plan{host: t.host, port: t.port}
+	if p.port == 0 {
+		p.port = schemePort(t.url.Scheme)
+	}
+	because := func(format string, args ...any) { p.why = append(p.why, fmt.Sprintf(format, args...)) }
 	askSRV := t.port == 0
 	for _, rule := range c.connectTo {
-		if !rule.matches(host, port) {
+		if !rule.matches(p.host, p.port) {
 			continue
 		}
 		if rule.toHost != "" {
-			host = rule.toHost
+			p.host = rule.toHost
 		}
 		if rule.toPort != 0 {
-			port = rule.toPort
+			p.port = rule.toPort
 		}
 		askSRV = false
-		c.log.say("--connect-to: connecting to %s in place of %s", joinPort(host, port), t.authority())
+		because("--connect-to: connecting to %s in place of %s", joinPort(p.host, p.port), t.authority())
 		break
 	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return c.usable(host, []netip.Addr{addr}, port)
+	if addr, err := netip.ParseAddr(p.host); err == nil {
+		p.given = []netip.Addr{addr}
+		because("%s is an address, nobody is asked", p.host)
+		return p
 	}
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761, section 6.3
-		return c.usable(host, []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, port)
+	if p.host == "localhost" || strings.HasSuffix(p.host, ".localhost") { // RFC 6761, section 6.3
+		p.given = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+		because("%s is this machine, nobody is asked", p.host)
+		return p
 	}
 	for _, rule := range c.resolve {
-		if rule.matches(host, port) {
-			c.log.say("--resolve: %s is given, nobody is asked", joinPort(host, port))
-			return c.usable(host, rule.addrs, port)
+		if rule.matches(p.host, p.port) {
+			p.given = rule.addrs
+			because("--resolve: %s is given, nobody is asked", joinPort(p.host, p.port))
+			return p
 		}
 	}
-	service := ""
-	if askSRV {
-		service = "_" + t.url.Scheme + "._tcp." + host
+	switch {
+	case askSRV:
+		p.service = "_" + t.url.Scheme + "._tcp." + p.host
+	case len(p.why) == 0:
+		because("The URL names the port: %d", t.port)
 	}
-	return c.askFor(ctx, host, service, port)
+	return p
+}
+
+// decide says why the request goes where it goes, and keeps it for --explain.
+func (c *command) decide(format string, args ...any) {
+	c.log.say(format, args...)
+	c.why = append(c.why, fmt.Sprintf(format, args...))
 }
 
 // usable drops the addresses that -4 or -6 forbids.
@@ -107,7 +143,7 @@ func (c *command) askFor(ctx context.Context, host, service string, port uint16)
 		return place{}, c.unresolved(host, got)
 	}
 	if service != "" {
-		c.log.say("No SRV record names a port: port %d", port)
+		c.decide("No SRV record names a port: port %d", port)
 	}
 	return c.usable(host, found, port)
 }
@@ -117,7 +153,8 @@ type outcomes map[uint16]outcome
 
 type outcome struct {
 	answer
-	err error
+	err  error
+	took time.Duration
 }
 
 // addresses returns the addresses, IPv4 first.
@@ -127,10 +164,8 @@ func (o outcomes) addresses() []netip.Addr {
 	return append(v4, v6...)
 }
 
-// gather asks all questions at once. Once the service and one family of
-// addresses are known, it waits for the rest no longer than lateWait.
-func (c *command) gather(ctx context.Context, r *resolver, host, service string) outcomes {
-	ctx, cancel := context.WithCancel(ctx)
+// questions returns the names that are asked for, by type.
+func (c *command) questions(host, service string) map[uint16]string {
 	questions := map[uint16]string{}
 	if service != "" {
 		questions[dns.TypeSRV] = service
@@ -141,6 +176,15 @@ func (c *command) gather(ctx context.Context, r *resolver, host, service string)
 	if !c.ipv4 {
 		questions[dns.TypeAAAA] = host
 	}
+	return questions
+}
+
+// gather asks all questions at once. Once the service and one family of
+// addresses are known, it waits for the rest no longer than lateWait.
+func (c *command) gather(ctx context.Context, r *resolver, host, service string) outcomes {
+	ctx, cancel := context.WithCancel(ctx)
+	questions := c.questions(host, service)
+	c.watch.before(ctx, questions)
 	type item struct {
 		qtype uint16
 		outcome
@@ -149,8 +193,9 @@ func (c *command) gather(ctx context.Context, r *resolver, host, service string)
 	var wg sync.WaitGroup
 	for qtype, name := range questions {
 		wg.Go(func() {
+			begin := time.Now()
 			a, err := r.lookup(ctx, name, qtype)
-			items <- item{qtype, outcome{a, err}}
+			items <- item{qtype, outcome{a, err, time.Since(begin)}}
 		})
 	}
 	defer wg.Wait()
@@ -162,6 +207,7 @@ func (c *command) gather(ctx context.Context, r *resolver, host, service string)
 		select {
 		case it := <-items:
 			got[it.qtype] = it.outcome
+			c.watch.heard(questions[it.qtype], it.qtype, it.outcome)
 		case <-late:
 			c.log.say("  the last answer is late, and not needed: going on without it")
 			return got
@@ -201,7 +247,7 @@ func (c *command) placeOfSRV(ctx context.Context, r *resolver, host, service str
 			continue
 		}
 		if usable, err := c.usable(name, found, target.Port); err == nil {
-			c.log.say("SRV %s: port %d of %s (priority %d, weight %d)", service, target.Port, name, target.Priority, target.Weight)
+			c.decide("SRV %s: port %d of %s (priority %d, weight %d)", service, target.Port, name, target.Priority, target.Weight)
 			p.addrs = append(p.addrs, usable.addrs...)
 		} else {
 			trouble = err

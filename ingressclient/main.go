@@ -20,6 +20,8 @@ type command struct {
 	spent  phases
 	// srvTrouble is why the SRV question had no answer, for a later hint.
 	srvTrouble error
+	why        []string // decisions about where to connect
+	watch      *watch   // of --explain; nil otherwise
 }
 
 // Main runs the command with these arguments (without the program's name) and

@@ -34,6 +34,7 @@ type options struct {
 	showError  bool
 	help       bool
 	version    bool
+	explain    bool
 
 	location  bool
 	maxRedirs int // -1: no limit
@@ -43,7 +44,9 @@ type options struct {
 	maxTime        time.Duration
 	connectTimeout time.Duration
 
-	resolver  string // host:port
+	// host:port; the two admin listeners count with --explain only.
+	resolver, resolverAdmin, lbAdmin string
+
 	resolve   []resolveRule
 	connectTo []connectRule
 	ipv4      bool
@@ -52,9 +55,6 @@ type options struct {
 
 // defaultConnectTimeout is shorter than curl's five minutes: the cloud is near.
 const defaultConnectTimeout = 10 * time.Second
-
-// defaultResolverPort is where the cloud publishes its resolver.
-const defaultResolverPort = "5354"
 
 // parseArgs reads the command line. What it has understood so far counts even
 // with an error: -s is one of the flags.
@@ -92,7 +92,7 @@ func parseArgs(args []string, env func(string) string) (options, error) {
 	if err := o.check(); err != nil {
 		return o, err
 	}
-	return o, o.chooseResolver(env)
+	return o, o.chooseAddresses(env)
 }
 
 // long handles --name, --name VALUE and --name=VALUE.
@@ -169,31 +169,58 @@ func (o *options) check() error {
 	return nil
 }
 
-// chooseResolver applies --resolver, MINICLOUD_RESOLVER, MINICLOUD_RESOLVER_PORT
-// and the default, in this order.
-func (o *options) chooseResolver(env func(string) string) error {
-	from, address := "--resolver", o.resolver
-	if address == "" {
-		from, address = "MINICLOUD_RESOLVER", env("MINICLOUD_RESOLVER")
-	}
-	if address == "" {
-		from, address = "MINICLOUD_RESOLVER_PORT", env("MINICLOUD_RESOLVER_PORT")
-		if address == "" {
-			address = defaultResolverPort
+// The settings of the addresses that are asked.
+var (
+	resolverSetting      = setting{"resolver", "MINICLOUD_RESOLVER", "5354"}
+	resolverAdminSetting = setting{"resolver-admin", "MINICLOUD_RESOLVER_ADMIN", "5380"}
+	lbAdminSetting       = setting{"lb-admin", "MINICLOUD_LB_ADMIN", "8008"}
+)
+
+// A setting is how an address is found: by a flag, by a variable of the
+// environment, by another one that names only the port on this machine, and
+// otherwise at the port where the cloud publishes it, in this order.
+type setting struct {
+	flag     string // without the dashes
+	variable string
+	port     string
+}
+
+func (s setting) portVariable() string { return s.variable + "_PORT" }
+
+func (o *options) chooseAddresses(env func(string) string) error {
+	err := resolverSetting.choose(&o.resolver, env)
+	if err == nil && o.explain {
+		if err = resolverAdminSetting.choose(&o.resolverAdmin, env); err == nil {
+			err = lbAdminSetting.choose(&o.lbAdmin, env)
 		}
-		address = net.JoinHostPort("127.0.0.1", address)
 	}
-	if !strings.Contains(address, ":") {
-		address = net.JoinHostPort(address, defaultResolverPort)
+	return err
+}
+
+// choose completes address, which holds what the flag says.
+func (s setting) choose(address *string, env func(string) string) error {
+	from, chosen := "--"+s.flag, *address
+	if chosen == "" {
+		from, chosen = s.variable, env(s.variable)
 	}
-	host, port, err := net.SplitHostPort(address)
+	if chosen == "" {
+		from, chosen = s.portVariable(), env(s.portVariable())
+		if chosen == "" {
+			chosen = s.port
+		}
+		chosen = net.JoinHostPort("127.0.0.1", chosen)
+	}
+	if !strings.Contains(chosen, ":") {
+		chosen = net.JoinHostPort(chosen, s.port)
+	}
+	host, port, err := net.SplitHostPort(chosen)
 	if err != nil || host == "" {
-		return usagef("%s leads to %q, expected HOST:PORT, as in 127.0.0.1:%s", from, address, defaultResolverPort)
+		return usagef("%s leads to %q, expected HOST:PORT, as in 127.0.0.1:%s", from, chosen, s.port)
 	}
 	if _, err := parsePort(port); err != nil {
-		return usagef("%s leads to %q, whose port %v", from, address, err)
+		return usagef("%s leads to %q, whose port %v", from, chosen, err)
 	}
-	o.resolver = address
+	*address = chosen
 	return nil
 }
 

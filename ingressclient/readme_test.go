@@ -51,8 +51,22 @@ func TestReadmeNamesEveryExitCode(t *testing.T) {
 	}
 }
 
+func TestReadmeNamesEveryVariable(t *testing.T) {
+	text := readme(t)
+	for _, s := range []setting{resolverSetting, resolverAdminSetting, lbAdminSetting} {
+		for _, row := range []string{
+			fmt.Sprintf("\n| `%s` | ", s.variable), fmt.Sprintf("; `--%s` goes before it | ", s.flag),
+			fmt.Sprintf("\n| `%s` | ", s.portVariable()), fmt.Sprintf(" | `%s` |", s.port),
+		} {
+			if !strings.Contains(text, row) {
+				t.Errorf("no %q in the table of variables", row)
+			}
+		}
+	}
+}
+
 // varies is what differs from run to run in the output of the examples.
-var varies = regexp.MustCompile(`[0-9]+\.[0-9] ms|8080|:5354|Date: .*`)
+var varies = regexp.MustCompile(`[0-9]+\.[0-9] ms|8080|:5354|Date: .*|\(TTL [0-9a-z ]+\)|good for [0-9]+ s`)
 
 // TestReadmeExamples runs each line that begins with "$" and expects the lines
 // below it, in any order, as the resolver's answers race each other.
@@ -67,6 +81,8 @@ func TestReadmeExamples(t *testing.T) {
 	if err := os.WriteFile("lumos.jpeg", picture, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// An empty line says nothing that the lines around it do not say.
+	examples = regexp.MustCompile("\n\n+").ReplaceAllString(examples, "\n")
 	blocks := strings.Split(examples, "\n    $ ingressclient ")[1:]
 	if len(blocks) < 7 {
 		t.Fatalf("only %d examples found", len(blocks))
@@ -78,10 +94,7 @@ func TestReadmeExamples(t *testing.T) {
 			Main(t.Context(), strings.Fields(lines[0]), w.env, nil, &out, &out)
 			// The terminal's end of line after a body is not there.
 			text := strings.Replace(out.String(), "}]*", "}]\n*", 1)
-			left := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-			if left[0] == "" {
-				left = left[1:]
-			}
+			left := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
 			for _, line := range lines[1:] {
 				if left = without(left, pattern(line)); left == nil {
 					t.Fatalf("no line %q in\n%s", line, text)

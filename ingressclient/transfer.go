@@ -23,6 +23,9 @@ func (c *command) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, c.maxTime, errMaxTime)
 		defer cancel()
 	}
+	if c.explain {
+		return c.explainRequest(ctx, t)
+	}
 	b, err := c.prepareBody(ctx)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ import (
 type world struct {
 	dns, closed string // host:port; closed: nobody listens there
 	web, tls    *httptest.Server
+	admin       *httptest.Server // of the resolver and the load balancer
 	odd         net.Listener
 
 	mu    sync.Mutex
@@ -52,6 +53,8 @@ func newWorld(t testing.TB) *world {
 	w.tls.StartTLS()
 	t.Cleanup(w.web.Close)
 	t.Cleanup(w.tls.Close)
+	w.admin = httptest.NewServer(w.adminHandler())
+	t.Cleanup(w.admin.Close)
 	w.odd = listen(t)
 	go w.serveOdd()
 	gone := listen(t)
@@ -78,8 +81,11 @@ func portOf(address string) string {
 
 // env is what the world says to the command.
 func (w *world) env(name string) string {
-	if name == "MINICLOUD_RESOLVER" {
+	switch name {
+	case "MINICLOUD_RESOLVER":
 		return w.dns
+	case "MINICLOUD_RESOLVER_ADMIN", "MINICLOUD_LB_ADMIN":
+		return w.admin.Listener.Addr().String()
 	}
 	return ""
 }

@@ -120,6 +120,7 @@ func authorityKind() kind {
 				port := c.port(loadBalancer)
 				cfg.Zones[i].Records = []string{
 					fmt.Sprintf("_http._tcp.%s. 30 IN SRV 0 0 %d %s.", siteName, port, siteName),
+					fmt.Sprintf("_http._tcp.www.%s. 30 IN SRV 0 0 %d %s.", siteName, port, siteName),
 					fmt.Sprintf("*.s3.%s. 30 IN SRV 0 0 %d s3.%s.", siteName, port, siteName),
 				}
 			}
