@@ -67,7 +67,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 		for _, entry := range z.skipped {
 			logger.Info("a record without its value was left out", "zone", z.origin, "record", entry)
 		}
-		s.metrics.loaded(z)
+		s.loaded(z)
 		if err := s.transfers.Publish(z, src.config.Policy); err != nil {
 			return nil, err
 		}
@@ -109,7 +109,8 @@ func (s *Server) Answer(_ context.Context, q *server.Query, reply *dns.Msg) {
 	}
 	if name := lower(asked); zones.of([]byte(name), q.Type) == nil {
 		reply.Rcode = dns.RcodeRefused
-		q.Explain(dns.ExtendedErrorCodeNotAuthoritative, string(appendText([]byte(notOurs), []byte(name))))
+		sentence := append(make([]byte, 0, maxName), notOurs...)
+		q.Explain(dns.ExtendedErrorCodeNotAuthoritative, string(appendText(sentence, []byte(name))))
 		return
 	}
 	r := zones.lookup(asked, q.Type)

@@ -9,8 +9,8 @@ import (
 )
 
 // AnswerFast implements [server.Fast]. It says what Answer says, out of what was
-// packed when the zone was loaded. It leaves to Answer what does not fit, and
-// chains of more than fastChain CNAME records.
+// packed when the zone was loaded. It leaves to Answer chains of CNAME records
+// that do not fit, or of more than fastChain.
 func (s *Server) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
 	return s.zones.Load().answerFast(q, msg, reply)
 }
@@ -73,17 +73,17 @@ func (w *walk) step(z *Zone, name, msg []byte, reply *server.FastReply) (out []b
 	switch {
 	case c != nil && c.delegation:
 		reply.Authoritative = reply.Answer > 0
-		out, ok = w.put(z, &c.packed, msg, reply)
+		out, ok = w.putLast(z, &c.packed, msg, reply)
 		return out, false, ok
 	case c != nil:
 		return w.substitute(z, c, name, msg, reply)
 	case n == nil:
 		reply.Rcode = dns.RcodeNameError
-		out, ok = w.put(z, &z.negative, msg, reply)
+		out, ok = w.putLast(z, &z.negative, msg, reply)
 		return out, false, ok
 	}
 	if set := n.set(w.qtype); set != nil {
-		out, ok = w.put(z, &set.packed, msg, reply)
+		out, ok = w.putLast(z, &set.packed, msg, reply)
 		return out, false, ok
 	}
 	if alias := n.set(dns.TypeCNAME); alias != nil {
@@ -93,24 +93,73 @@ func (w *walk) step(z *Zone, name, msg []byte, reply *server.FastReply) (out []b
 		}
 		return out, true, ok
 	}
-	out, ok = w.put(z, &z.negative, msg, reply)
+	out, ok = w.putLast(z, &z.negative, msg, reply)
 	return out, false, ok
 }
 
 // rdataAt is where the data of a record stands whose owner is a pointer.
 const rdataAt = 12
 
-// put appends a packed answer, and moves its pointers.
+// put appends a packed answer that more will follow, as a whole.
 func (w *walk) put(z *Zone, p *packed, msg []byte, reply *server.FastReply) ([]byte, bool) {
-	start := len(msg)
-	if p.size == 0 || start+int(p.size) > w.limit {
+	if p.size == 0 || len(msg)+int(p.size) > w.limit {
 		return msg, false
 	}
 	body, moving := z.body(p)
+	return w.place(p, body, moving, p.counts, msg, reply)
+}
+
+// putLast appends the packed answer that ends the message; of one that does not
+// fit, the records that do. Like package server it says so with the bit TC, but for
+// additional records, which may be missing from anything but a referral.
+func (w *walk) putLast(z *Zone, p *packed, msg []byte, reply *server.FastReply) ([]byte, bool) {
+	if p.size == 0 || len(msg) > w.limit {
+		return msg, false
+	}
+	body, moving := z.body(p)
+	counts := p.counts
+	if room := w.limit - len(msg); len(body) > room {
+		body, counts = cut(body, counts, room)
+		referral := reply.Answer == 0 && !reply.Authoritative
+		reply.Truncated = referral || counts[0] < p.counts[0] || counts[1] < p.counts[1]
+	}
+	return w.place(p, body, moving, counts, msg, reply)
+}
+
+// cut returns the first of the records, as many as fit into room octets, and how
+// many they are in each section.
+func cut(body []byte, counts [3]uint16, room int) ([]byte, [3]uint16) {
+	var kept [3]uint16
+	end := 0
+	for section, n := range counts {
+		for range n {
+			next := end
+			for body[next] != 0 && body[next] < pointer {
+				next += 1 + int(body[next])
+			}
+			if body[next] == 0 {
+				next++
+			} else {
+				next += 2
+			}
+			next += 10 + int(binary.BigEndian.Uint16(body[next+8:]))
+			if next > room {
+				return body[:end], kept
+			}
+			end = next
+			kept[section]++
+		}
+	}
+	return body, kept
+}
+
+// place appends records, the first of a packed answer, and moves their pointers.
+func (w *walk) place(p *packed, body, moving []byte, counts [3]uint16, msg []byte, reply *server.FastReply) ([]byte, bool) {
+	start := len(msg)
 	msg = append(msg, body...)
-	reply.Answer += p.counts[0]
-	reply.Authority += p.counts[1]
-	reply.Additional += p.counts[2]
+	reply.Answer += counts[0]
+	reply.Authority += counts[1]
+	reply.Additional += counts[2]
 	base := int(p.base)
 	packedAt := questionAt + base + questionIs
 	if w.length == base && start == packedAt {
@@ -118,6 +167,9 @@ func (w *walk) put(z *Zone, p *packed, msg []byte, reply *server.FastReply) ([]b
 	}
 	for ; len(moving) > 0; moving = moving[2:] {
 		at := start + int(binary.BigEndian.Uint16(moving))
+		if at >= len(msg) {
+			break // it was cut off
+		}
 		to := int(binary.BigEndian.Uint16(msg[at:])) & maxPointer
 		switch {
 		case to == questionAt:

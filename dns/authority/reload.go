@@ -133,6 +133,16 @@ func (s *Server) look() bool {
 	return quiet
 }
 
+// loaded tells of a version that is served from now on: in the metrics, and in the
+// log of what [Lint] finds, in one line.
+func (s *Server) loaded(z *Zone) {
+	s.metrics.loaded(z)
+	if found := Lint(z); len(found) > 0 {
+		s.logger.Warn("a zone is served that has what is hardly meant so; -check tells all of it",
+			"zone", z.origin, "warnings", len(found), "first", found[0].String())
+	}
+}
+
 // Reload reads every zone file again and serves what has changed, from one query
 // to the next. A zone that cannot be loaded stays as it was; the error, which is
 // logged too, says why.
@@ -163,8 +173,8 @@ func (s *Server) reload(src *source, asked bool) error {
 		return err
 	}
 	src.failed = ""
-	s.metrics.loaded(z)
 	if z.equal(old) {
+		s.metrics.loaded(z)
 		s.logger.Debug("a zone was reloaded without a change", "zone", z.origin, "serial", z.Serial())
 		return nil
 	}
@@ -175,6 +185,7 @@ func (s *Server) reload(src *source, asked bool) error {
 	zones := maps.Clone(s.zones.Load().zones)
 	zones[src.apex] = z
 	s.zones.Store(newZoneSet(slices.Collect(maps.Values(zones))...))
+	s.loaded(z)
 	defer giveBack(s.zones.Load()) // after Publish, which packs both versions
 	s.logger.Info("a zone was reloaded", "zone", z.origin, "serial", z.Serial(), "names", z.Names())
 	if s.OnChange != nil {

@@ -173,6 +173,21 @@ func TestReload(t *testing.T) {
 			t.Errorf("got %v, logged %s", err, r.log)
 		}
 	})
+	t.Run("what is hardly meant so is served, and told once, in one line", func(t *testing.T) {
+		r := newReloading(t, version(1), nil)
+		for range 2 {
+			replace(t, r.path, version(2)+"sub NS ns.sub\n@ MX 1 nope\n")
+			if err := r.Reload(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m := ask(t, r.Server, "sub.example.com.", dns.TypeA); len(m.Ns) != 1 {
+			t.Errorf("got %v", m)
+		}
+		if log := r.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "warnings=2 first=\""+r.path+":6: ns.sub.example.com.") {
+			t.Errorf("logged %s", log)
+		}
+	})
 	t.Run("the other zones and the configuration's records stay", func(t *testing.T) {
 		r := newReloading(t, version(1), func(c *Config) {
 			c.Zones[0].Records = []string{"fixed 1 IN A 192.0.2.77"}

@@ -38,7 +38,7 @@ func (run *serving) doh() http.Handler {
 			return
 		}
 		client = netip.AddrPortFrom(client.Addr().Unmap().WithZone(""), client.Port())
-		answer := run.respondFast(wire, client, transportHTTPS)
+		answer, _ := run.respondFast(wire, client, transportHTTPS)
 		if answer == nil {
 			select {
 			case slots <- struct{}{}:

@@ -16,7 +16,8 @@ type Fast interface {
 	// that it was asked in, type and class), counts them in reply, and returns
 	// the longer msg and true. Compression pointers count from msg[0], so that
 	// 0xC00C is the name asked for. It adds no OPT record. It returns false,
-	// whatever was appended, for what it cannot answer now or in q.Limit octets.
+	// whatever was appended, for what it cannot answer now or in q.Limit octets;
+	// it may also cut what does not fit, with Truncated, as the general way would.
 	//
 	// It is called by several goroutines at once, and must neither keep nor
 	// change q's slices.
@@ -50,8 +51,8 @@ type FastQuery struct {
 type FastReply struct {
 	// Rcode is the response code, without the extended bits.
 	Rcode uint8
-	// Authoritative and RecursionAvailable are the bits AA and RA.
-	Authoritative, RecursionAvailable bool
+	// Authoritative, Truncated and RecursionAvailable are the bits AA, TC and RA.
+	Authoritative, Truncated, RecursionAvailable bool
 	// Answer, Authority and Additional count the records appended, in this order.
 	Answer, Authority, Additional uint16
 	// Code and Sentence are an Extended DNS Error (RFC 8914) for a client that

@@ -395,6 +395,19 @@ func TestTheFastPathAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestAHandlerThatTruncates(t *testing.T) {
+	s := newServer(t, nil)
+	s.Handler = fastFunc(func(_ *FastQuery, msg []byte, reply *FastReply) ([]byte, bool) {
+		reply.Truncated = true
+		return msg, true
+	})
+	for _, transport := range []string{"udp", "tcp"} {
+		if m := unpack(t, s.Respond(t.Context(), pack(t, question("rose.", dns.TypeTXT)), client, transport)); !m.Truncated || m.Rcode != dns.RcodeSuccess {
+			t.Errorf("got\n%v", m)
+		}
+	}
+}
+
 func TestFastQuerySource(t *testing.T) {
 	var got FastQuery
 	s := newServer(t, nil)

@@ -54,6 +54,9 @@ func (f *fastPath) answer(wire []byte, source netip.AddrPort, size func(*edns) i
 	if r.RecursionAvailable {
 		msg[3] |= flagRA
 	}
+	if r.Truncated {
+		msg[2] |= flagTC
+	}
 	if r.Authoritative {
 		msg[2] |= flagAA
 	} else {

@@ -40,6 +40,14 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("after 10 s %d passed", got)
 		}
 	})
+	t.Run("a clock that is set back, or far ahead, leaves nobody without answers", func(t *testing.T) {
+		l := newLimiter(limit, nil)
+		for _, hours := range []time.Duration{0, -1, 24 * 365, 0} {
+			if got := count(l, stranger, kindRecords, hours*time.Hour, 2*limit)[pass]; got != limit {
+				t.Errorf("%d h: %d passed", hours, got)
+			}
+		}
+	})
 	t.Run("a network shares its limit, kinds do not", func(t *testing.T) {
 		l := newLimiter(limit, nil)
 		count(l, stranger, kindRecords, 0, limit)

@@ -101,7 +101,7 @@ func (s *Server) Respond(ctx context.Context, wire []byte, source netip.AddrPort
 }
 
 func (c *core) respond(ctx context.Context, wire []byte, source netip.AddrPort, transport string) []byte {
-	if answer := c.respondFast(wire, source, transport); answer != nil {
+	if answer, _ := c.respondFast(wire, source, transport); answer != nil {
 		return answer
 	}
 	return c.respondWhole(ctx, wire, source, transport)
@@ -119,10 +119,10 @@ func (c *core) respondWhole(ctx context.Context, wire []byte, source netip.AddrP
 	return answer
 }
 
-// respondFast answers out of memory, or returns nil.
-func (c *core) respondFast(wire []byte, source netip.AddrPort, transport string) []byte {
+// respondFast answers out of memory, or returns nil. For trusted see emitter.
+func (c *core) respondFast(wire []byte, source netip.AddrPort, transport string) (answer []byte, trusted bool) {
 	if c.fast == nil {
-		return nil
+		return nil, false
 	}
 	size := streamSize
 	if transport == transportUDP {
@@ -133,10 +133,10 @@ func (c *core) respondFast(wire []byte, source netip.AddrPort, transport string)
 	f.query.Now = time.Now().UnixNano()
 	answer, v := f.answer(wire, source, size, make([]byte, 0, UDPSize))
 	if v != answered {
-		return nil
+		return nil, false
 	}
 	c.metrics.answered(transport, int(answer[3]&0xF))
-	return answer
+	return answer, f.trusted
 }
 
 // An emitter sends one message. Trusted is a client that has proved its address,
@@ -233,13 +233,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, pc net.PacketConn) 
 	if err != nil {
 		return err
 	}
+	s.Health.OK() // the sockets are bound: who asks from now on is answered
 	failed := make(chan error, len(loops)+3)
 	for _, l := range loops {
 		defer l.conn.Close()
 		run.queries.Go(func() { failed <- l.serve() })
 	}
 	run.serveStreams(ctx, ln, failed)
-	s.Health.OK()
 	select {
 	case <-ctx.Done():
 		err = nil

@@ -211,7 +211,7 @@ func (c *stream) serve() {
 		if err != nil {
 			return
 		}
-		if answer := c.respondFast(wire, c.client, c.transport); answer != nil {
+		if answer, _ := c.respondFast(wire, c.client, c.transport); answer != nil {
 			_ = c.write(answer)
 			continue
 		}

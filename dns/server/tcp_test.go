@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -48,6 +49,32 @@ func TestAQueryMustArriveWholeWithinTheIdleTime(t *testing.T) {
 		t.Errorf("%d octets held the connection for %v", octets, took)
 	}
 	kittest.Eventually(t, "the connection is gone", func() bool { return s.Metrics.open[transportIndex("tcp")].Load() == 0 })
+}
+
+func TestAClientMustTakeItsAnswersWithinTheIdleTime(t *testing.T) {
+	for way, handler := range map[string]Handler{"in place": new(garden), "the general way": handlerFunc(new(garden).Answer)} {
+		t.Run(way, func(t *testing.T) {
+			s := newServer(t, nil)
+			s.Handler, s.Limits.TCPIdle = handler, 100*time.Millisecond
+			addr, _ := start(t, s)
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			wire := pack(t, question("rose.", dns.TypeTXT))
+			for { // until the server has gone, which reads no more while it cannot write
+				if err = WriteMessage(conn, wire); err != nil {
+					break
+				}
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection is held for ever")
+			}
+			kittest.Eventually(t, "the connection is gone", func() bool { return s.Metrics.open[transportIndex("tcp")].Load() == 0 })
+		})
+	}
 }
 
 func TestConnectionsPerClient(t *testing.T) {

@@ -104,8 +104,8 @@ func (l *udpLoop) serve() error {
 				_, _, err := l.conn.WriteMsgUDPAddrPort(answer, d.oob, d.source)
 				return err
 			})
-			if answer := run.respondFast(d.wire, client, transportUDP); answer != nil {
-				_ = emit(answer, false)
+			if answer, trusted := run.respondFast(d.wire, client, transportUDP); answer != nil {
+				_ = emit(answer, trusted)
 				return
 			}
 			_ = run.respondGeneral(run.ctx, d.wire, client, transportUDP, emit)
