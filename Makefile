@@ -62,6 +62,12 @@ test: build ## every test, with the race detector; container tests skip without 
 compare-lb: ## how the load balancer, HAProxy and nginx behave on the wire; fails for ours alone
 	@cd lb/conformance && $(GO) test -count=1 -run '^TestCompare$$' -args -compare
 
+# The first seed is printed; ARGS="-seed N" runs it again.
+SEEDS ?= 25
+.PHONY: compare-dns
+compare-dns: ## our name server and resolver beside Knot, NSD, BIND and Unbound, over SEEDS generated zones
+	@cd dns/differential && $(GO) test -count=1 -timeout 0 -args -seeds $(SEEDS) $(ARGS)
+
 ROUNDS ?= 200
 .PHONY: crash-s3
 crash-s3: ## kill the object store at random moments under load, ROUNDS times (200: some ten minutes)
@@ -98,6 +104,9 @@ bench-lb: build ## our load balancer beside HAProxy, nginx and Caddy where insta
 .PHONY: bench-s3
 bench-s3: build ## our object store beside MinIO, versitygw and nginx where installed, 8 minutes (ARGS="-only PUT -minio FILE")
 	@$(GO) build -trimpath -buildvcs=false -o bin/bench-s3 ./bench/cmd/s3 && exec bin/bench-s3 $(ARGS)
+.PHONY: bench-dns
+bench-dns: build ## our name server and resolver beside Knot, NSD, BIND, Unbound and CoreDNS, 5 minutes (ARGS="-coredns FILE")
+	@$(GO) build -trimpath -buildvcs=false -o bin/bench-dns ./bench/cmd/dns && exec bin/bench-dns $(ARGS)
 
 .PHONY: verify fix
 verify: ## formatting, vet, lint, tidy modules

@@ -3,6 +3,8 @@ module minicloud.internal/bench
 go 1.26.0
 
 require (
+	github.com/miekg/dns v1.1.73
+	minicloud.internal/dns v0.0.0
 	minicloud.internal/minicloud v0.0.0
 	minicloud.internal/objectstorage v0.0.0
 )
@@ -47,7 +49,6 @@ require (
 	github.com/kr/text v0.2.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect
-	github.com/miekg/dns v1.1.73 // indirect
 	github.com/minio/minlz v1.0.1-0.20250507153514-87eb42fe8882 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
@@ -64,7 +65,6 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
-	minicloud.internal/dns v0.0.0 // indirect
 	minicloud.internal/httpapi v0.0.0 // indirect
 	minicloud.internal/kit v0.0.0 // indirect
 	minicloud.internal/lb v0.0.0 // indirect

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -25,6 +26,11 @@ func Processor() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// Machine is what figures depend on: the cores, and the kernel.
+func Machine() string {
+	return fmt.Sprintf("%d cores: %s; Linux %s", runtime.NumCPU(), Processor(), FirstLine("/proc/sys/kernel/osrelease"))
 }
 
 // FirstLine is that of a file, or why it cannot be read.

@@ -125,9 +125,10 @@ func (p *Process) Tail() string {
 
 // PIDs is the process and all that it has started. It is read once the proxy
 // answers: what starts later (none does) would go uncounted.
-func (p *Process) PIDs() ([]int, error) { return tree(p.cmd.Process.Pid) }
+func (p *Process) PIDs() ([]int, error) { return Tree(p.cmd.Process.Pid) }
 
-func tree(pid int) ([]int, error) {
+// Tree is a process, by its number, and all that it has started.
+func Tree(pid int) ([]int, error) {
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
 		return nil, err
@@ -146,7 +147,7 @@ func tree(pid int) ([]int, error) {
 			if err != nil {
 				return nil, err
 			}
-			below, err := tree(child)
+			below, err := Tree(child)
 			if err != nil {
 				return nil, err
 			}

@@ -65,3 +65,8 @@ func Thousands(v float64) string {
 
 // Megabytes prints bytes.
 func Megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+
+// Cell is a text that does not end its cell of a table.
+func Cell(text string) string {
+	return strings.NewReplacer("|", "/", "\n", " ").Replace(text)
+}

@@ -13,8 +13,8 @@
 //  2. what belongs to another question is passed over, and the right answer still
 //     waited for; too much of it, and the question goes over TCP;
 //  3. a server that does not keep the capitals is asked once more with others,
-//     then over TCP, and is remembered; one that does not understand EDNS (RFC
-//  6891. is asked without, and is remembered;
+//     then over TCP, and is remembered; one that does not understand EDNS, as RFC
+//     6891 has it, is asked without, and is remembered;
 //  4. an answer that did not fit is asked for over TCP (stream.go);
 //  5. TLS (RFC 7858) is TCP to a server that proves its name.
 //

@@ -173,10 +173,11 @@ func (w *answerWalk) throughDNAME() bool {
 }
 
 // move goes on at an alias's target. What lies outside of the zone is not the
-// server's to say.
+// server's to say, nor are the DS records of the zone itself: those stand above it
+// (RFC 4035, section 3.1.4.1).
 func (w *answerWalk) move(target string) {
 	w.name = dns.CanonicalName(target)
-	w.complete = !dns.IsSubDomain(w.zone, w.name)
+	w.complete = !dns.IsSubDomain(w.zone, w.name) || w.qtype == dns.TypeDS && w.name == w.zone
 }
 
 // take notes a set, without repetition and with one TTL, the smallest (RFC 2181,
