@@ -9,7 +9,8 @@
 // that, and hands it to put.go, get.go, list.go or form.go. /files is the bucket
 // files, so that both doors have the same objects. What comes back from package
 // store as an error becomes a problem document here, in problemOf, and an XML
-// document there.
+// document there. An object that is in memory leaves in one piece with its head
+// (package gather).
 //
 // Invariants.
 //   - A success of a write is answered after the store made it durable.

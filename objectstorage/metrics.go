@@ -62,13 +62,20 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// classes of status, by their first digit.
+var classes = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
 // count counts a request that has been answered. operation is one of few: a
 // label is never a client's choice.
 func (m *metrics) count(door, operation string, status int) {
 	if status == 0 {
 		status = http.StatusOK // as net/http does
 	}
-	m.requests.WithLabelValues(door, operation, fmt.Sprintf("%dxx", status/100)).Inc()
+	class := "other"
+	if n := status / 100; n < len(classes) {
+		class = classes[n]
+	}
+	m.requests.WithLabelValues(door, operation, class).Inc()
 }
 
 // operationOf names what a request to /files wants.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"minicloud.internal/kit"
+	"minicloud.internal/objectstorage/gather"
 	"minicloud.internal/objectstorage/s3api"
 	"minicloud.internal/objectstorage/sigv4"
 	"minicloud.internal/objectstorage/store"
@@ -114,11 +115,12 @@ func (s *Server) serve(ctx context.Context, plain, secure net.Listener, objects 
 		group.Go(func() error { worker.run(ctx); return nil })
 	}
 	handler := s.handler(behind)
-	for _, ln := range []net.Listener{plain, secure} {
+	for i, ln := range []net.Listener{plain, secure} {
 		if ln == nil {
 			continue
 		}
-		if ln == secure {
+		ln = gather.Listener(ln)
+		if i == 1 {
 			ln = tls.NewListener(ln, s.tls)
 		}
 		server := &kit.HTTPServer{

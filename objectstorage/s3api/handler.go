@@ -1,14 +1,12 @@
 package s3api
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"minicloud.internal/objectstorage/sigv4"
@@ -104,8 +102,8 @@ func (r *request) anonymous() bool { return r.identity == nil }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answer := &responseWriter{ResponseWriter: w}
 	r := &request{Request: req, w: answer, h: h, op: unknownOperation, id: newRequestID()}
-	answer.Header().Set("X-Amz-Request-Id", r.id)
-	answer.Header().Set("X-Amz-Id-2", r.id)
+	header, id := answer.Header(), []string{r.id}
+	header["X-Amz-Request-Id"], header["X-Amz-Id-2"] = id, id
 	if h.Observe != nil {
 		defer func() { h.Observe(r.op.name, answer.status) }() // also where the answer is cut off
 	}
@@ -165,11 +163,15 @@ func (r *request) checkHeaderSize() error {
 	return nil
 }
 
-// newRequestID returns 16 hexadecimal digits in upper case, as S3's are.
+// newRequestID returns 16 hexadecimal digits in upper case, as S3's are. It is a name,
+// and no secret.
 func newRequestID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:])
-	return strings.ToUpper(hex.EncodeToString(b[:]))
+	id := rand.Uint64()
+	var digits [16]byte
+	for i := range digits {
+		digits[i] = "0123456789ABCDEF"[id>>(60-4*i)&15]
+	}
+	return string(digits[:])
 }
 
 // A responseWriter keeps the status of the answer.

@@ -38,7 +38,11 @@ type readCondition struct {
 // as RFC 9110 section 13.1.3 asks.
 func (r *request) readCondition(prefix string) readCondition {
 	date := func(name string) time.Time {
-		t, err := http.ParseTime(r.Header.Get(name))
+		field := r.Header.Get(name)
+		if field == "" {
+			return time.Time{}
+		}
+		t, err := http.ParseTime(field)
 		if err != nil || t.After(r.h.Now()) && strings.HasSuffix(name, "If-Modified-Since") {
 			return time.Time{}
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"minicloud.internal/objectstorage/checksum"
+	"minicloud.internal/objectstorage/gather"
 	"minicloud.internal/objectstorage/store"
 )
 
@@ -45,8 +46,22 @@ func (r *request) getObject() error {
 			return err
 		}
 	}
-	r.w.WriteHeader(status)
-	if _, err := io.CopyN(receiver(r.w), object.Body, part.length); err != nil && r.Context().Err() == nil {
+	memory, inMemory := object.Body.(io.WriterTo)
+	send := func() (err error) {
+		r.w.WriteHeader(status)
+		if inMemory && part.start+part.length == object.Size {
+			_, err = memory.WriteTo(r.w)
+		} else {
+			_, err = io.CopyN(receiver(r.w), object.Body, part.length)
+		}
+		return err
+	}
+	if inMemory {
+		err = gather.Do(r.w, r.Request, send)
+	} else {
+		err = send()
+	}
+	if err != nil && r.Context().Err() == nil {
 		return fmt.Errorf("send %s/%s: %w", r.bucket, r.key, err)
 	}
 	return nil

@@ -198,6 +198,9 @@ func (p *payload) checksum() store.Checksum {
 // checksumError gives a refusal of package checksum its status. Other errors, and
 // nil, it returns as they are.
 func checksumError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *checksum.Error
 	if errors.As(err, &e) {
 		return fail(e.Code, e.Message)

@@ -68,7 +68,7 @@ func (h *Handler) hostBucket(host string) (bucket string, virtual bool) {
 // digits, dots and hyphens, between letters or digits, no two dots beside each
 // other, and no IPv4 address.
 func ValidBucketName(name string) bool {
-	if len(name) < 3 || len(name) > 63 || strings.Contains(name, "..") || net.ParseIP(name) != nil {
+	if len(name) < 3 || len(name) > 63 || strings.Contains(name, "..") || strings.Contains(name, ".") && net.ParseIP(name) != nil {
 		return false
 	}
 	alphanumeric := func(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }

@@ -38,8 +38,12 @@ func isHash(value string) bool {
 	if len(value) != 2*sha256.Size {
 		return false
 	}
-	_, err := hex.DecodeString(value)
-	return err == nil
+	for i := range len(value) {
+		if _, ok := fromHex(value[i]); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 func errPayload(value string) *Error {
@@ -186,9 +190,10 @@ func (w *whole) end() error {
 	if w.hash == nil {
 		return io.EOF
 	}
-	if got := hex.EncodeToString(w.hash.Sum(nil)); got != w.want {
+	var got [2 * sha256.Size]byte
+	if hex.Encode(got[:], w.hash.Sum(nil)); string(got[:]) != w.want {
 		return refuse(http.StatusBadRequest, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.",
-			Field{"ClientComputedContentSHA256", w.want}, Field{"S3ComputedContentSHA256", got})
+			Field{"ClientComputedContentSHA256", w.want}, Field{"S3ComputedContentSHA256", string(got[:])})
 	}
 	return io.EOF
 }

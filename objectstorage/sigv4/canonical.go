@@ -268,13 +268,25 @@ func appendField(dst []byte, r *http.Request, name, host string) []byte {
 	case "transfer-encoding":
 		return append(dst, strings.Join(r.TransferEncoding, ",")...)
 	}
-	for i, value := range r.Header[textproto.CanonicalMIMEHeaderKey(name)] {
+	for i, value := range r.Header[canonicalName(name)] {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = appendTrimmed(dst, value)
 	}
 	return dst
+}
+
+// canonicalName is how net/http writes the name of a field. Of those that every
+// request has signed it need not be made anew.
+func canonicalName(name string) string {
+	switch name {
+	case "x-amz-date":
+		return "X-Amz-Date"
+	case "x-amz-content-sha256":
+		return "X-Amz-Content-Sha256"
+	}
+	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
 // appendTrimmed writes a value without the space around it, and of several spaces

@@ -69,6 +69,9 @@ func (v *Verifier) requestDate(h http.Header) (string, error) {
 	if now := v.now(); t.Sub(now).Abs() > v.skew() {
 		return "", errSkewed(sent, now, v.skew())
 	}
+	if len(sent) == len(longDate) { // then it is in that form, and not in one of Date
+		return sent, nil
+	}
 	return t.UTC().Format(longDate), nil
 }
 

@@ -39,6 +39,9 @@ func (s *Store) Run(ctx context.Context) error {
 // keep blocks that nobody has asked for.
 func (s *Store) countAndSettle(ctx context.Context) {
 	s.count(ctx)
+	if !pause(ctx, time.Second) {
+		return
+	}
 	s.cache.Reserve(int(s.o.CacheSize))()
 	debug.FreeOSMemory()
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"sort"
+	"sync"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -38,10 +39,9 @@ func (s *Store) open(r *record) (body io.ReadSeekCloser, parts []store.Part, err
 func (s *Store) openLocation(l location, size int64) (io.ReadSeekCloser, error) {
 	switch l.kind {
 	case bodyNone:
-		return memory{bytes.NewReader(nil)}, nil
+		return &memory{}, nil
 	case bodyInline:
-		data, err := s.inlineBody(l.id, size)
-		return memory{bytes.NewReader(data)}, err
+		return s.openInline(l.id, size)
 	case bodyFile:
 		f, err := s.openFile(l.id, size)
 		if err != nil {
@@ -55,9 +55,24 @@ func (s *Store) openLocation(l location, size int64) (io.ReadSeekCloser, error) 
 	return nil, corrupt("a body is of the kind %d", l.kind)
 }
 
-// inlineBody reads a body from the database and verifies it.
-func (s *Store) inlineBody(id uint64, size int64) ([]byte, error) {
-	value, ok, err := s.engine.Get(idRow(rowBody, id))
+// openInline opens a body that is in the database.
+func (s *Store) openInline(id uint64, size int64) (io.ReadSeekCloser, error) {
+	b := &memory{buffer: s.inlines.Get().(*[]byte), pool: &s.inlines}
+	data, err := s.inlineBody((*b.buffer)[:0], id, size)
+	if err != nil {
+		_ = b.Close()
+		return nil, err
+	}
+	*b.buffer = data[:0]
+	b.Reset(data[4:])
+	return b, nil
+}
+
+// inlineBody reads a body from the database and verifies it. It appends it to dst,
+// behind the 4 bytes of its checksum.
+func (s *Store) inlineBody(dst []byte, id uint64, size int64) ([]byte, error) {
+	var row [9]byte
+	value, ok, err := s.engine.Append(dst, appendID(row[:0], rowBody, id))
 	switch {
 	case err != nil:
 		return nil, s.readFailure("read a body", err)
@@ -68,7 +83,7 @@ func (s *Store) inlineBody(id uint64, size int64) ([]byte, error) {
 	case binary.LittleEndian.Uint32(value) != crc32.Checksum(value[4:], castagnoli):
 		return nil, corrupt("the checksum of the body is wrong")
 	}
-	return value[4:], nil
+	return value, nil
 }
 
 // openFile opens a body that is a file and checks its length.
@@ -91,10 +106,21 @@ func (s *Store) openFile(id uint64, size int64) (vfs.File, error) {
 	return f, nil
 }
 
-// memory is a body that was read at once.
-type memory struct{ *bytes.Reader }
+// memory is a body that was read at once, into a buffer that Close gives back.
+type memory struct {
+	bytes.Reader
+	buffer *[]byte // nil: there is nothing to give back
+	pool   *sync.Pool
+}
 
-func (memory) Close() error { return nil }
+func (b *memory) Close() error {
+	b.Reset(nil)
+	if b.buffer != nil {
+		b.pool.Put(b.buffer)
+		b.buffer = nil
+	}
+	return nil
+}
 
 // file is a body that is one file. Unlike that, it cannot be written to.
 type file struct {

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"encoding/binary"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,51 @@ type counts struct {
 	mu       sync.RWMutex
 	objects  atomic.Int64
 	bytes    atomic.Int64
-	complete atomic.Bool // the start's own count is in
+	complete atomic.Bool // what was there at the start is in
+	// uncertain: a record that could not be read was replaced or removed, and
+	// nobody knows what it had been counted for. The next start counts anew.
+	uncertain atomic.Bool
+}
+
+// countsRow has the counts of a store that was closed in order: objects and bytes,
+// 8 bytes each, CRC-32C. It is there only while nothing has changed since.
+func countsRow() []byte { return metaRow("counts") }
+
+// openCounts takes the counts over from the process before, and removes their row:
+// what this one changes is not durable before that is.
+func (s *Store) openCounts() error {
+	row := countsRow()
+	value, ok, err := s.engine.Get(row)
+	if err != nil || !ok {
+		return err
+	}
+	b := s.engine.DB().NewBatch()
+	if err := b.Delete(row, nil); err != nil {
+		return err
+	}
+	if _, err := s.engine.Apply(b, false); err != nil {
+		return err
+	}
+	if value, err = unseal(row, value); err == nil && len(value) == 16 {
+		s.counts.objects.Store(int64(binary.BigEndian.Uint64(value)))
+		s.counts.bytes.Store(int64(binary.BigEndian.Uint64(value[8:])))
+		s.counts.complete.Store(true)
+	} // else it is damaged: the objects are counted
+	return nil
+}
+
+// saveCounts keeps the counts for the next process. Without them it counts.
+func (s *Store) saveCounts() {
+	if !s.counts.complete.Load() || s.counts.uncertain.Load() {
+		return
+	}
+	row := countsRow()
+	value := binary.BigEndian.AppendUint64(nil, uint64(s.counts.objects.Load()))
+	value = binary.BigEndian.AppendUint64(value, uint64(s.counts.bytes.Load()))
+	b := s.engine.DB().NewBatch()
+	if b.Set(row, seal(row, value), nil) == nil {
+		_, _ = s.engine.Apply(b, false)
+	}
 }
 
 // maxDamaged bounds how many damaged objects are remembered.

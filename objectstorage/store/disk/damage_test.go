@@ -58,6 +58,7 @@ func setRow(t *testing.T, s *Store, row []byte, change func([]byte) []byte) {
 	if err := s.engine.DB().Set(row, change(value), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
+	s.recent.drop(row)
 }
 
 // recordOf reads the record of a key.

@@ -34,7 +34,8 @@ type Options struct {
 	// InlineThreshold is the longest body, in bytes, that is kept in the
 	// database; default 64 KiB, below 0 none.
 	InlineThreshold int64
-	// CacheSize is the memory for blocks of the database; default 20 MiB.
+	// CacheSize is the memory, in bytes, for what was read: a fifth for the latest
+	// versions' rows, the rest for blocks of the database; default 20 MiB.
 	CacheSize int64
 	// MinFree is the free space, in bytes, below which nothing is taken in;
 	// default 64 MiB, below 0 switched off.
@@ -81,8 +82,10 @@ type Store struct {
 	started uint64
 	dirs    [blobDirs]dirSync
 	buffers sync.Pool // of *[]byte, bufferSize each
+	inlines sync.Pool // of *[]byte, for bodies up to Options.InlineThreshold
 	counts  counts
 	damaged damaged
+	recent  recent
 	garbage chan struct{} // wakes the collector; holds 1
 
 	// A commit holds its key's lock from the decision until it is durable, a
@@ -118,6 +121,8 @@ func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		o: o, dir: dir, blobs: o.FS.PathJoin(dir, "blobs"), fs: o.FS, logger: o.Logger, seed: maphash.MakeSeed(),
 		buffers: sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }},
+		inlines: sync.Pool{New: func() any { return new([]byte) }},
+		recent:  newRecent(o.CacheSize / recentShare),
 		buckets: map[string]*bucket{}, pins: map[uint64]int{}, garbage: make(chan struct{}, 1),
 	}
 	if err := s.prepare(); err != nil {
@@ -136,6 +141,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if err = s.openClock(); err == nil {
 		err = s.openBuckets()
+	}
+	if err == nil {
+		err = s.openCounts()
 	}
 	if err != nil {
 		return nil, errors.Join(classify("read the data directory "+dir, err), s.engine.Close())
@@ -199,6 +207,7 @@ func (s *Store) makeDir(dir string) (made bool, err error) {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		if s.engine.Failure() == nil {
+			s.saveCounts()
 			s.clock.settle()
 		}
 		s.closed = s.engine.Close()

@@ -72,8 +72,10 @@ func partRow(id uint64, number int) []byte {
 	return binary.BigEndian.AppendUint16(idRow(rowPart, id), uint16(number))
 }
 
-func idRow(kind byte, id uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 11), kind), id)
+func idRow(kind byte, id uint64) []byte { return appendID(make([]byte, 0, 11), kind, id) }
+
+func appendID(dst []byte, kind byte, id uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, kind), id)
 }
 
 // after returns the first key behind all that begin with prefix, which is neither

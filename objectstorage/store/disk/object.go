@@ -8,18 +8,29 @@ import (
 	"minicloud.internal/objectstorage/store"
 )
 
-// load reads a record; nil where there is none.
+// load reads a record; nil where there is none. The lock of its key is held.
 func (s *Store) load(row []byte) (*record, error) {
-	value, ok, err := s.engine.Get(row)
+	latest := row[0] == rowLatest
+	var buffer [256]byte
+	if latest && s.engine.Failure() == nil {
+		if value, ok := s.recent.get(buffer[:0], row); ok {
+			return decodeRecord(row, value, false)
+		}
+	}
+	value, ok, err := s.engine.Append(buffer[:0], row)
 	switch {
 	case err != nil:
 		return nil, s.readFailure("read an object", err)
-	case row[0] == rowLatest && s.engine.Failure() != nil && s.inDoubt(row):
+	case latest && s.engine.Failure() != nil && s.inDoubt(row):
 		return nil, s.classify("read an object whose last write did not end", s.engine.Failure())
 	case !ok:
 		return nil, nil
 	}
-	return decodeRecord(row, value, false)
+	r, err := decodeRecord(row, value, false)
+	if latest && err == nil {
+		s.recent.put(row, value)
+	}
+	return r, err
 }
 
 func (s *Store) inDoubt(row []byte) bool {
@@ -254,6 +265,7 @@ func (s *Store) supersede(t *tx, b *bucket, key string, latest, r *record) error
 // supersedeDamaged takes the place of a record that cannot be read. What it said
 // of older versions is found again by looking.
 func (s *Store) supersedeDamaged(t *tx, b *bucket, key string, r *record) error {
+	s.counts.uncertain.Store(true)
 	return s.eachOlder(b, key, func(row []byte, seq uint64, older *record) error {
 		r.older = true
 		if older == nil || !older.null {
@@ -365,6 +377,7 @@ func (s *Store) removeDamaged(b *bucket, key, version string, f found) (store.De
 	if f.row == nil { // Null, and which version that is cannot be read
 		f.row, f.latest = latestRow(b.id, key), true
 	}
+	s.counts.uncertain.Store(true)
 	t := s.begin()
 	defer t.end()
 	t.delete(f.row)
@@ -474,6 +487,8 @@ func (t *tx) dropOlder(b *bucket, key string, seq uint64) error {
 	t.s.damaged.clear(row)
 	if r != nil {
 		t.drop(r)
+	} else {
+		t.s.counts.uncertain.Store(true)
 	}
 	return nil
 }

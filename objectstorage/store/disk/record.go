@@ -290,6 +290,26 @@ func (d *decoder) string() string {
 	return string(d.bytes(int(n)))
 }
 
+// word is string for one that is mostly one of a few.
+func (d *decoder) word() string {
+	n := d.uvarint()
+	if d.bad = d.bad || n > uint64(len(d.b)); d.bad {
+		return ""
+	}
+	switch b := d.bytes(int(n)); string(b) {
+	case "CRC64NVME":
+		return "CRC64NVME"
+	case "FULL_OBJECT":
+		return "FULL_OBJECT"
+	case "application/octet-stream":
+		return "application/octet-stream"
+	case "binary/octet-stream":
+		return "binary/octet-stream"
+	default:
+		return string(b)
+	}
+}
+
 // skip passes over a string.
 func (d *decoder) skip() {
 	n := d.uvarint()
@@ -319,7 +339,7 @@ func (d *decoder) attributes(a *attributes, brief bool) {
 			if f := fields[n-1]; brief && f != &a.ContentType && f != &a.StorageClass && n < 9 {
 				d.skip()
 			} else {
-				*f = d.string()
+				*f = d.word()
 			}
 		case brief && (n == fieldUser || n == fieldTag):
 			d.skip()

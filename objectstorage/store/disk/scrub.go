@@ -129,7 +129,7 @@ func (s *Store) verify(ctx context.Context, r row, pace *pacer) error {
 	for _, p := range parts {
 		switch p.body.kind {
 		case bodyInline:
-			_, err = s.inlineBody(p.body.id, p.size)
+			_, err = s.inlineBody(nil, p.body.id, p.size)
 			pace.read(p.size)
 			s.scrubbed.bytes.Add(p.size)
 		case bodyFile:

@@ -39,25 +39,25 @@ type tx struct {
 	objects int64
 	bytes   int64
 	garbage bool
-	bypass  bool     // see [store.Condition]
-	rows    [][]byte // the latest versions that it sets or deletes
+	bypass  bool  // see [store.Condition]
+	rows    []row // the latest versions that it sets, or deletes: those without a value
 }
 
 func (s *Store) begin() *tx { return &tx{s: s, b: s.engine.DB().NewBatch()} }
 
 func (t *tx) set(row, value []byte) {
-	t.keep(row)
+	t.keep(row, value)
 	t.err = errors.Join(t.err, t.b.Set(row, value, nil))
 }
 
 func (t *tx) delete(row []byte) {
-	t.keep(row)
+	t.keep(row, nil)
 	t.err = errors.Join(t.err, t.b.Delete(row, nil))
 }
 
-func (t *tx) keep(row []byte) {
-	if row[0] == rowLatest {
-		t.rows = append(t.rows, row)
+func (t *tx) keep(key, value []byte) {
+	if key[0] == rowLatest {
+		t.rows = append(t.rows, row{key, value})
 	}
 }
 
@@ -75,15 +75,25 @@ func (t *tx) commit(action string) error {
 	if t.err != nil {
 		return fmt.Errorf("%s: %w", action, t.err)
 	}
+	for _, r := range t.rows {
+		t.s.recent.drop(r.key)
+	}
 	wait, err := t.apply()
 	if err == nil {
 		err = wait()
 	}
 	if err != nil {
-		for _, row := range t.rows {
-			t.s.doubt.Store(string(row), struct{}{})
+		for _, r := range t.rows {
+			t.s.doubt.Store(string(r.key), struct{}{})
 		}
 		return t.s.classify(action, err)
+	}
+	for _, r := range t.rows {
+		if r.value == nil {
+			t.s.recent.drop(r.key)
+		} else {
+			t.s.recent.put(r.key, r.value)
+		}
 	}
 	if t.garbage {
 		t.s.wakeCollector()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"minicloud.internal/objectstorage/store"
 )
@@ -16,8 +17,8 @@ import (
 // An upload is a body in memory, or in a file. It implements [store.Upload].
 type upload struct {
 	s    *Store
-	data []byte
-	blob *blob // nil: data is the body
+	data *[]byte // of the store's, given back when the upload is done
+	blob *blob   // nil: data is the body
 	size int64
 	sum  [md5.Size]byte
 	done bool // committed or discarded
@@ -29,15 +30,18 @@ func (s *Store) Stage(ctx context.Context, body io.Reader, size int64) (store.Up
 		return nil, s.classify("take a body", err)
 	}
 	if size >= 0 && size <= s.o.InlineThreshold {
-		data := make([]byte, size+1)
-		n, err := readFull(body, data)
+		data := s.inlines.Get().(*[]byte)
+		*data = slices.Grow((*data)[:0], int(size)+1)[:size+1]
+		n, err := readFull(body, *data)
 		if err == io.EOF {
-			return s.inline(data[:n]), nil
+			*data = (*data)[:n]
+			return s.inline(data), nil
 		}
+		defer s.inlines.Put(data)
 		if err != nil {
 			return nil, &store.BodyError{Err: err}
 		}
-		body = io.MultiReader(bytes.NewReader(data), body) // it is longer than that
+		body = io.MultiReader(bytes.NewReader(*data), body) // it is longer than that
 	}
 	buffer := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buffer)
@@ -46,7 +50,9 @@ func (s *Store) Stage(ctx context.Context, body io.Reader, size int64) (store.Up
 		return nil, &store.BodyError{Err: err}
 	}
 	if err == io.EOF && int64(n) <= s.o.InlineThreshold {
-		return s.inline(bytes.Clone((*buffer)[:n])), nil
+		data := s.inlines.Get().(*[]byte)
+		*data = append((*data)[:0], (*buffer)[:n]...)
+		return s.inline(data), nil
 	}
 	u := &upload{s: s}
 	if u.blob, err = s.createBlob(); err != nil {
@@ -59,8 +65,8 @@ func (s *Store) Stage(ctx context.Context, body io.Reader, size int64) (store.Up
 	return u, nil
 }
 
-func (s *Store) inline(data []byte) *upload {
-	return &upload{s: s, data: data, size: int64(len(data)), sum: md5.Sum(data)}
+func (s *Store) inline(data *[]byte) *upload {
+	return &upload{s: s, data: data, size: int64(len(*data)), sum: md5.Sum(*data)}
 }
 
 // readFull fills p; an error says that the body ended before. io.ReadFull would
@@ -161,11 +167,11 @@ func (u *upload) place(t *tx) (location, error) {
 	if err != nil {
 		return location{}, u.s.classify("commit an object", err)
 	}
-	row := idRow(rowBody, id)
-	op := t.b.SetDeferred(len(row), 4+len(u.data))
-	copy(op.Key, row)
-	binary.LittleEndian.PutUint32(op.Value, crc32.Checksum(u.data, castagnoli))
-	copy(op.Value[4:], u.data)
+	data := *u.data
+	op := t.b.SetDeferred(9, 4+len(data))
+	appendID(op.Key[:0], rowBody, id)
+	binary.LittleEndian.PutUint32(op.Value, crc32.Checksum(data, castagnoli))
+	copy(op.Value[4:], data)
 	t.err = errors.Join(t.err, op.Finish())
 	return location{bodyInline, id}, nil
 }
@@ -182,6 +188,9 @@ func (u *upload) published(err error) {
 func (u *upload) Discard() {
 	if !u.done && u.blob != nil {
 		u.blob.remove()
+	}
+	if u.data != nil {
+		u.s.inlines.Put(u.data)
 	}
 	u.done, u.data = true, nil
 }
