@@ -20,7 +20,8 @@
 // Names that are asked for often are resolved anew shortly before their time is
 // over (prefetch), so that nobody waits for them.
 //
-// Invariants: a resolution is bounded in queries and time; glue is never given to
+// Invariants: a resolution is bounded in queries and time, and how many run at once
+// is; glue is never given to
 // a client; a client that gives up ends only its own wait; the cache is bounded in
 // bytes.
 //

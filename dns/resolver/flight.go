@@ -25,6 +25,8 @@ type flight struct {
 
 // flights makes one resolution of many that ask the same at once.
 type flights struct {
+	limit int // how many may run that somebody began to wait for
+
 	mu       sync.Mutex
 	running  map[question]*flight
 	prefetch int  // of them those that were started by a prefetch
@@ -42,27 +44,40 @@ func (fs *flights) end() {
 
 var errStopping = &iterate.Failure{Rcode: dns.RcodeServerFailure, Code: dns.ExtendedErrorCodeNotReady, Sentence: "The resolver is stopping"}
 
+// errFull is not remembered: the next time there may be room.
+var errFull = &iterate.Failure{Rcode: dns.RcodeServerFailure, Code: dns.ExtendedErrorCodeOther, Sentence: "Too many questions are being resolved already"}
+
 // board joins the resolution of a question, or starts it. It runs in its own
-// time, so that a client which gives up takes the answer from nobody.
+// time, so that a client which gives up takes the answer from nobody. That is also
+// why it counts by itself: what bounds the clients that wait does not bound the
+// resolutions of those who left (HTTP/2 rapid reset), or had a stale answer.
 func (r *Resolver) board(q question) *flight {
 	r.flights.mu.Lock()
 	defer r.flights.mu.Unlock()
 	f := r.flights.running[q]
-	if f == nil {
-		f = r.depart(q, iterate.Options{}, func() {})
+	switch {
+	case f != nil:
+		return f
+	case len(r.flights.running)-r.flights.prefetch >= r.flights.limit:
+		return grounded(errFull)
 	}
+	return r.depart(q, iterate.Options{}, func() {})
+}
+
+// grounded is a flight that never departs.
+func grounded(why *iterate.Failure) *flight {
+	f := &flight{done: make(chan struct{}), err: why}
+	close(f.done)
 	return f
 }
 
 // depart starts a resolution; the caller holds the lock. landed is called under
 // the lock when it is over.
 func (r *Resolver) depart(q question, opts iterate.Options, landed func()) *flight {
-	f := &flight{done: make(chan struct{})}
 	if r.flights.over {
-		f.err = errStopping
-		close(f.done)
-		return f
+		return grounded(errStopping)
 	}
+	f := &flight{done: make(chan struct{})}
 	r.flights.running[q] = f
 	r.flights.wait.Go(func() { r.fly(f, q, opts, landed) })
 	return f

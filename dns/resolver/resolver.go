@@ -55,7 +55,7 @@ func newResolver(cfg Config, logger *slog.Logger, reg prometheus.Registerer, now
 	r := &Resolver{
 		cfg:        cfg,
 		forwarders: map[string]*exchange.Forwarder{},
-		flights:    flights{running: map[question]*flight{}},
+		flights:    flights{limit: 2 * cfg.MaxInFlight, running: map[question]*flight{}}, // as many as ask over UDP and HTTPS
 		traces:     make(chan struct{}, maxTraces),
 		logger:     logger,
 		health:     kit.NewHealth(),

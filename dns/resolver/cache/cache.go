@@ -158,7 +158,7 @@ func (c *Cache) Put(name string, qtype uint16, e Entry) {
 	key := keyHash(h, r.qtype(), false)
 	if i := s.find(key, wire, r.qtype(), false); i >= 0 {
 		old := s.at(s.slots[i].ref)
-		if old.rank() > e.Rank && old.expires() > now {
+		if old.rank() > e.Rank && old.counts(now) {
 			c.outranked.Add(1)
 			return
 		}
@@ -297,10 +297,10 @@ func (c *Cache) lookup(name []byte, qtype uint16, failure bool, now int64) (Entr
 }
 
 func (s *shard) state(r record, now int64) State {
-	switch ends := r.expires(); {
-	case now < ends:
+	switch {
+	case r.counts(now):
 		return Fresh
-	case now < ends+s.staleFor && r.kind() != Failed:
+	case now < r.expires()+s.staleFor && r.kind() != Failed:
 		return Stale
 	}
 	return Missing

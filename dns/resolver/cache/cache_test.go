@@ -296,3 +296,33 @@ func TestReason(t *testing.T) {
 		}
 	}
 }
+
+func TestAClockThatIsSetBackMakesNothingLastForYears(t *testing.T) {
+	wrong := time.Date(2036, 1, 1, 0, 0, 0, 0, time.UTC)
+	now := wrong
+	c := New(Config{MaxBytes: MinBytes, StaleFor: time.Hour, Now: func() time.Time { return now }})
+	c.Put("a.", dns.TypeA, address(t, "a.", 300))
+	c.Put("b.", dns.TypeA, Entry{Kind: Failed, Code: 22, Sentence: "no"})
+	for _, tt := range []struct {
+		back           time.Duration
+		records, fails State
+		ttl            uint32
+	}{
+		{0, Fresh, Fresh, 300},
+		{30 * time.Second, Fresh, Fresh, 300}, // no more than it ever counted
+		{2 * time.Minute, Stale, Missing, 0},
+		{10 * 365 * 24 * time.Hour, Stale, Missing, 0},
+	} {
+		now = wrong.Add(-tt.back)
+		e, state := c.Get("a.", dns.TypeA)
+		if _, fails := c.Get("b.", dns.TypeA); state != tt.records || e.TTL != tt.ttl || fails != tt.fails {
+			t.Errorf("set back by %v: records %v (%d s), failure %v; want %v (%d s), %v", tt.back, state, e.TTL, fails, tt.records, tt.ttl, tt.fails)
+		}
+		if _, _, ok := ask(t, c, now, "a.", dns.TypeA, nil); ok != (tt.records == Fresh) {
+			t.Errorf("set back by %v: answered in place: %v", tt.back, ok)
+		}
+		if _, _, ok := ask(t, c, now, "b.", dns.TypeA, nil); ok != (tt.fails == Fresh) {
+			t.Errorf("set back by %v: the failure is the answer: %v", tt.back, ok)
+		}
+	}
+}

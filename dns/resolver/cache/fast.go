@@ -119,7 +119,7 @@ func (c *Cache) exact(a *answering, name []byte, s *shard, h uint64) (p progress
 }
 
 func (a *answering) usable(r record) bool {
-	return a.q.Now < r.expires() && r.rank().ForClients()
+	return r.counts(a.q.Now) && r.rank().ForClients()
 }
 
 // asked counts that a client was given an entry, and returns its type when the
@@ -232,7 +232,7 @@ func (c *Cache) failed(a *answering, name []byte, s *shard, h uint64) progress {
 	}
 	r := s.at(s.slots[i].ref)
 	data := r.data()
-	if a.q.Now >= r.expires() || len(data) < 2 {
+	if !r.counts(a.q.Now) || len(data) < 2 {
 		return stuck
 	}
 	a.reply.Rcode = dns.RcodeServerFailure

@@ -83,14 +83,24 @@ func (r record) is(name []byte, qtype uint16, failure bool) bool {
 	return r.qtype() == qtype && (r.kind() == Failed) == failure && bytes.Equal(r.name(), name)
 }
 
+// maxSlip is how far the clock may be set back, in ns, before what was stored in
+// what is the future now no longer counts. A machine that starts with a wrong year
+// would otherwise keep its first answers, and failures, for years.
+const maxSlip = int64(time.Minute)
+
+// counts reports whether the record is fresh.
+func (r record) counts(now int64) bool {
+	left := r.expires() - now
+	return 0 < left && left <= int64(r.ttl())*int64(time.Second)+maxSlip
+}
+
 // left returns the seconds that the record still counts for; a second that has
 // begun counts. It is 0 for what is stale.
 func (r record) left(now int64) uint32 {
-	left := r.expires() - now
-	if left <= 0 {
+	if !r.counts(now) {
 		return 0
 	}
-	return uint32((left + int64(time.Second) - 1) / int64(time.Second))
+	return min(uint32((r.expires()-now+int64(time.Second)-1)/int64(time.Second)), r.ttl())
 }
 
 // wireName returns a name in wire form and lower case.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -285,4 +286,27 @@ func TestAPlaceIsWaitedForUntilTheContextEnds(t *testing.T) {
 	if users := taken[0].users; users != 0 {
 		t.Errorf("%d users are left", users)
 	}
+}
+
+func TestLameZonesOfLongNamesTakeLittleMemory(t *testing.T) {
+	x, _, _, _ := table(t)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	addr, zones := netip.MustParseAddr("10.0.0.0"), 0
+	for range 1000 {
+		for range maxLame {
+			zones++
+			x.Lame(addr, strings.Repeat(`\000`, 200)+fmt.Sprint(zones)+".")
+		}
+		addr = addr.Next()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / 1000; each > 4096 {
+		t.Errorf("a server that is lame for %d zones takes %d octets", maxLame, each)
+	} else {
+		t.Logf("%d octets for each server", each)
+	}
+	runtime.KeepAlive(x)
 }

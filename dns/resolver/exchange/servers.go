@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/rand"
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"time"
@@ -27,7 +28,8 @@ const (
 	// 9520, section 3.2 forbids more.
 	lameFor = 5 * time.Minute
 	// maxLame is how many zones a server may be lame for at once; a server that
-	// is lame for thousands would fill the memory.
+	// is lame for thousands would fill the memory. So would their names, of up to
+	// 1,000 octets as they are written: a hash stands for each.
 	maxLame = 16
 )
 
@@ -47,7 +49,7 @@ type host struct {
 	noEDNS       time.Time // until when it is asked without
 	noCapitals   time.Time // likewise
 	cookie       cookie
-	lame         map[string]time.Time // zones, until when
+	lame         map[uint64]time.Time // zones, by their hash: until when
 }
 
 // known is a copy of what one exchange needs of it.
@@ -63,6 +65,7 @@ type known struct {
 // of which is forgotten first. It is safe for concurrent use.
 type servers struct {
 	perServer int
+	seed      maphash.Seed
 
 	mu    sync.Mutex
 	order *list.List // of *host, the most recently used in front
@@ -70,7 +73,7 @@ type servers struct {
 }
 
 func newServers(perServer int) *servers {
-	return &servers{perServer: perServer, order: list.New(), byKey: map[serverKey]*host{}}
+	return &servers{perServer: perServer, seed: maphash.MakeSeed(), order: list.New(), byKey: map[serverKey]*host{}}
 }
 
 func (t *servers) len() int {
@@ -211,7 +214,7 @@ func (t *servers) lame(key serverKey, zone string, now time.Time) {
 	defer t.mu.Unlock()
 	s := t.findOrAdd(key, now)
 	if s.lame == nil {
-		s.lame = map[string]time.Time{}
+		s.lame = map[uint64]time.Time{}
 	}
 	for z, until := range s.lame {
 		if !now.Before(until) {
@@ -224,7 +227,7 @@ func (t *servers) lame(key serverKey, zone string, now time.Time) {
 		}
 		delete(s.lame, z) // any: none is better than another
 	}
-	s.lame[zone] = now.Add(lameFor)
+	s.lame[maphash.String(t.seed, zone)] = now.Add(lameFor)
 }
 
 // standings looks addresses up for [arrange]. A server whose backing off ended
@@ -233,6 +236,7 @@ func (t *servers) standings(zone string, addrs []netip.Addr, now time.Time) []st
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := make([]standing, len(addrs))
+	hash := maphash.String(t.seed, zone)
 	probing := false
 	for i, addr := range addrs {
 		out[i].addr = addr
@@ -241,7 +245,7 @@ func (t *servers) standings(zone string, addrs []netip.Addr, now time.Time) []st
 			continue
 		}
 		out[i].measured, out[i].srtt = s.measured, s.srtt
-		if until := s.lame[zone]; now.Before(until) {
+		if until := s.lame[hash]; now.Before(until) {
 			out[i].behind, out[i].until = true, until
 			continue
 		}

@@ -230,6 +230,22 @@ func TestAFailedLookUpIsRemembered(t *testing.T) {
 	}
 }
 
+// Or else somebody's own zones, nested up to the limit, would have the names of
+// another's remembered as failed.
+func TestALookUpThatFailedByALimitSaysNothingOfTheZone(t *testing.T) {
+	w := newWorld(t)
+	w.limits.MaxDepth = 1
+	w.zone("192.0.2.1", ".", "victim. IN NS ns.helper.\nhelper. IN NS ns.far.\n"+rootOf("far 192.0.2.2"))
+	s := w.iterator().newResolution(Options{})
+	victim := &Delegation{Zone: "victim.", Servers: []NameServer{{Name: "ns.helper."}}}
+	for _, attempt := range []string{"the first time", "when it was looked up before"} {
+		a, err := s.askZone(t.Context(), victim, question{"victim.", "www.victim.", dns.TypeA}, "", 0)
+		if err != nil || a.failed == "" || a.limit != "max_depth" {
+			t.Errorf("%s: %v, failed: %q, limit: %q", attempt, err, a.failed, a.limit)
+		}
+	}
+}
+
 func TestForgedAnswersAreIgnored(t *testing.T) {
 	answer := zoneReply(t, ".", comZone)
 	forge := func(f func(m *dns.Msg)) dns.HandlerFunc {

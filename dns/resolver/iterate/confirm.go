@@ -2,7 +2,9 @@ package iterate
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -72,6 +74,9 @@ func (it *Iterator) Run(ctx context.Context) {
 
 func (it *Iterator) confirmNow(ctx context.Context, d *Delegation) {
 	defer func() {
+		if v := recover(); v != nil {
+			it.logger.Error("confirming a delegation ended in a panic", "zone", d.Zone, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
 		it.confirming.mu.Lock()
 		defer it.confirming.mu.Unlock()
 		delete(it.confirming.waiting, d.Zone)
@@ -85,7 +90,7 @@ func (it *Iterator) confirmNow(ctx context.Context, d *Delegation) {
 		better, result = &same, "failed"
 	}
 	it.metrics.confirmed.WithLabelValues(result).Inc()
-	better.Confirmed = true
+	better.Confirmed, better.ends = true, d.ends
 	if d.Zone != "." {
 		it.delegations.replace(d, better)
 		return

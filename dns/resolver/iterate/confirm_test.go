@@ -10,6 +10,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"minicloud.internal/dns/resolver/exchange"
 )
 
 // settle does what Run does, until there is nothing more to do.
@@ -175,5 +177,25 @@ func ownZone(t testing.TB, origin, records string) reply {
 			m.Ns = []dns.RR{soa}
 		}
 		return []*dns.Msg{m}
+	}
+}
+
+// A panicking exchanger is a bug of ours that some message brings to light.
+type panicking struct{ Exchanger }
+
+func (panicking) Exchange(context.Context, exchange.Target, string, uint16, exchange.Options) (*exchange.Result, error) {
+	panic("a bug")
+}
+
+func TestAPanicOfAConfirmationEndsNothingElse(t *testing.T) {
+	w := newWorld(t)
+	w.silent("192.0.2.1")
+	it := w.iterator()
+	it.exchanger = panicking{it.exchanger}
+	d := &Delegation{Zone: "com.", Servers: []NameServer{{Name: "ns.com.", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}}
+	it.confirm(d)
+	settle(it)
+	if len(it.confirming.waiting) != 0 {
+		t.Error("the zone waits for ever")
 	}
 }

@@ -21,6 +21,8 @@ type Delegation struct {
 	// Confirmed says that the zone's own servers were asked for their names and
 	// addresses, with or without success.
 	Confirmed bool
+	// ends is when it does; of the root it is not asked for.
+	ends time.Time
 }
 
 // A NameServer is one name server of a delegation. Without an address its name
@@ -162,6 +164,16 @@ func (c *delegations) replace(old, better *Delegation) {
 			r.delegation = better
 			c.evict()
 		}
+	}
+}
+
+// discard forgets d, but not what was learnt after it: or else of a thousand
+// questions that fail at a zone each would have its parent asked again.
+func (c *delegations) discard(d *Delegation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el := c.zones[d.Zone]; el != nil && el.Value.(*remembered).delegation == d {
+		c.drop(el)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"minicloud.internal/kit"
 )
 
@@ -45,6 +47,11 @@ func TestDelegationsAreRemembered(t *testing.T) {
 	c.put(other, now, now) // over at once: even the old one is gone
 	expect(now, map[string]*Delegation{"a.": a})
 	expect(now.Add(time.Second), map[string]*Delegation{}) // as when newer would have ended
+	c.put(a, now.Add(time.Second), now)
+	c.discard(newer) // which is not there any more
+	expect(now, map[string]*Delegation{"a.": a})
+	c.discard(a)
+	expect(now, map[string]*Delegation{})
 	c.put(a, now.Add(time.Second), now)
 	c.forget("a.")
 	c.forget("a.")
@@ -136,5 +143,40 @@ func TestLimitsAreValidated(t *testing.T) {
 	}
 	if _, err := New(Config{}); err == nil {
 		t.Error("an iterator without limits was made")
+	}
+}
+
+func TestAZoneThatWasTakenAwayDoesNotLiveOnBelowItself(t *testing.T) {
+	w := newWorld(t)
+	w.zone("192.0.2.1", ".", "evil. 60 IN NS ns.evil.\nns.evil. 60 IN A 192.0.2.2\n")
+	own := ownZone(t, "evil.", "evil. 86400 IN NS ns.evil.\nns.evil. 86400 IN A 192.0.2.2")
+	w.serve("192.0.2.2", func(q *dns.Msg, network string) []*dns.Msg {
+		if !dns.IsSubDomain("deep.evil.", dns.CanonicalName(q.Question[0].Name)) {
+			return own(q, network)
+		}
+		m := new(dns.Msg).SetReply(q)
+		m.Ns = []dns.RR{newRR(t, "deep.evil. 86400 IN NS ns.deep.evil.")}
+		m.Extra = []dns.RR{newRR(t, "ns.deep.evil. 86400 IN A 192.0.2.3")}
+		return []*dns.Msg{m}
+	})
+	w.serve("192.0.2.3", func(q *dns.Msg, _ string) []*dns.Msg {
+		m := new(dns.Msg).SetReply(q)
+		m.Authoritative = true
+		m.Answer = []dns.RR{newRR(t, q.Question[0].Name+" 1 IN A 192.0.2.80")}
+		return []*dns.Msg{m}
+	})
+	it := w.iterator()
+	ask(it, "www.evil. A", Options{})
+	settle(it) // what the zone says of itself must not prolong what is below it
+	if got := ask(it, "www.deep.evil. A", Options{}); !strings.HasPrefix(got, "NOERROR") {
+		t.Fatal(got)
+	}
+	settle(it)
+	if d := it.Closest("www.deep.evil."); d.Zone != "deep.evil." {
+		t.Fatalf("the delegation is not remembered, but %s", d.Zone)
+	}
+	w.clock.forward(time.Minute) // and evil. has no delegation any more
+	if d := it.Closest("www.deep.evil."); d.Zone != "." {
+		t.Errorf("%s lives on", d.Zone)
 	}
 }

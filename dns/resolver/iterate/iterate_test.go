@@ -451,3 +451,32 @@ func TestTimeForAQuestion(t *testing.T) {
 		}
 	})
 }
+
+// A crowded exchanger has no place for questions to an address.
+type crowded struct {
+	Exchanger
+	addr string
+}
+
+func (c crowded) Exchange(ctx context.Context, to exchange.Target, name string, qtype uint16, opts exchange.Options) (*exchange.Result, error) {
+	if to.Addr.Addr().String() == c.addr {
+		return &exchange.Result{}, &exchange.Error{Outcome: exchange.Busy}
+	}
+	return c.Exchanger.Exchange(ctx, to, name, qtype, opts)
+}
+
+func TestAZoneIsNotForgottenBecauseThereIsMuchToDo(t *testing.T) {
+	w := newWorld(t)
+	root := w.zone("192.0.2.1", ".", rootOf("com 192.0.2.2"))
+	w.silent("192.0.2.2")
+	it := w.iterator()
+	it.exchanger = crowded{it.exchanger, "192.0.2.2"}
+	for i := range 20 {
+		if got := ask(it, fmt.Sprintf("n%d.com. A", i), Options{}); !strings.Contains(got, "too many questions are under way") {
+			t.Fatal(got)
+		}
+	}
+	if n := root.Load(); n != 1 {
+		t.Errorf("%d queries to the root for 20 questions that found no place", n)
+	}
+}

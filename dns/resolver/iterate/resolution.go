@@ -24,15 +24,16 @@ type resolution struct {
 	found map[key][]cache.Entry
 	zones map[string]*Delegation
 	// lookedUp are the name servers whose address was or is being looked for:
-	// nobody is looked for twice, and nobody to find himself.
-	lookedUp map[string]bool
+	// nobody is looked for twice, and nobody to find himself. The value is the limit
+	// that kept the address from being found.
+	lookedUp map[string]string
 }
 
 func (it *Iterator) newResolution(opts Options) *resolution {
 	return &resolution{
 		Iterator: it, opts: opts, trace: opts.Trace,
 		queries: it.limits.MaxQueries, referrals: it.limits.MaxReferrals, glueless: it.limits.MaxGlueless,
-		found: map[key][]cache.Entry{}, zones: map[string]*Delegation{}, lookedUp: map[string]bool{},
+		found: map[key][]cache.Entry{}, zones: map[string]*Delegation{}, lookedUp: map[string]string{},
 	}
 }
 
@@ -129,15 +130,18 @@ func (s *resolution) step(ctx context.Context, w *walk) *Failure {
 		w.plain[d.Zone] = true
 		return nil
 	case a.failed != "":
-		// Perhaps the zone has moved: next time its parent is asked.
-		s.forget(d.Zone)
+		// Perhaps the zone has moved: next time its parent is asked. Not when it is
+		// we who have too much to do: then the parent would get all of it too.
+		if !a.busy {
+			s.forget(d)
+		}
 		f := failuref(dns.ExtendedErrorCodeNoReachableAuthority, "No name server of %s gave an answer: %s", d.Zone, a.failed)
 		f.limit = a.limit
 		return f
 	}
 	s.confirm(d)
 	if a.outcome == exchange.Referral {
-		return s.refer(a, w.depth)
+		return s.refer(a, d, w.depth)
 	}
 	if minimised {
 		for i, f := range a.found {
@@ -186,8 +190,11 @@ func (s *resolution) exists(name string) bool {
 	return false
 }
 
-// refer takes a referral.
-func (s *resolution) refer(a answer, depth int) *Failure {
+// refer takes a referral from a zone's servers. It ends with their own delegation at
+// the latest: or else a zone that was taken from its owner would live on by
+// delegating to itself, a label further down each time (CVE-2022-30698). The root
+// is nobody's to take away.
+func (s *resolution) refer(a answer, from *Delegation, depth int) *Failure {
 	if s.referrals == 0 {
 		return s.limitf("max_referrals", depth, "The question takes more than %d referrals", s.limits.MaxReferrals)
 	}
@@ -195,8 +202,11 @@ func (s *resolution) refer(a answer, depth int) *Failure {
 	d, now := a.delegation, s.now()
 	d.Source = a.source
 	s.zones[d.Zone] = d
-	ttl := min(time.Duration(a.ttl)*time.Second, s.limits.MaxDelegationTTL)
-	s.delegations.put(d, now.Add(ttl), now)
+	d.ends = now.Add(min(time.Duration(a.ttl)*time.Second, s.limits.MaxDelegationTTL))
+	if from.Zone != "." && from.ends.Before(d.ends) {
+		d.ends = from.ends
+	}
+	s.delegations.put(d, d.ends, now)
 	return nil
 }
 
@@ -221,9 +231,9 @@ func (s *resolution) closest(name string, qtype uint16) *Delegation {
 	}
 }
 
-func (s *resolution) forget(zone string) {
-	delete(s.zones, zone)
-	s.delegations.forget(zone)
+func (s *resolution) forget(d *Delegation) {
+	delete(s.zones, d.Zone)
+	s.delegations.discard(d)
 }
 
 // limitf is the failure of a question that reached a limit.

@@ -224,11 +224,16 @@ func (w *answerWalk) response() response {
 // section 5), NULL and APL.
 func usable(rr dns.RR) bool {
 	h := rr.Header()
+	// No records are of type 0, OPT, or a type for questions (RFC 6895, section
+	// 3.1). Type 0 would stand where the store has that a name does not exist.
+	if h.Rrtype == dns.TypeNone || h.Rrtype == dns.TypeOPT || h.Rrtype >= 128 && h.Rrtype <= 255 {
+		return false
+	}
 	switch rr.(type) {
 	case *dns.RFC3597, *dns.NULL, *dns.APL:
 		return h.Class == dns.ClassINET
 	}
-	return h.Class == dns.ClassINET && h.Rrtype != dns.TypeOPT && h.Rdlength > 0
+	return h.Class == dns.ClassINET && h.Rdlength > 0
 }
 
 // group sorts a section by name and type.

@@ -25,9 +25,10 @@ type answer struct {
 	response
 	source string // which of them, for people
 	// failed says why there is no response, heard that one of them did say
-	// something, limit which limit kept others from being asked.
+	// something, busy that one was not asked because of too many questions under
+	// way, limit which limit kept others from being asked.
 	failed, limit string
-	heard         bool
+	heard, busy   bool
 }
 
 // A poll is the work on one question to a zone's servers.
@@ -45,6 +46,7 @@ type poll struct {
 	skipped  int    // how many
 	troubles []string
 	heard    bool
+	busy     bool
 }
 
 // askZone puts a question to the zone's name servers, one after the other, until
@@ -82,7 +84,7 @@ func (s *resolution) askZone(ctx context.Context, d *Delegation, q question, why
 		}
 		p.why = "asked again, because it was silent"
 	}
-	return answer{failed: p.failed(), heard: p.heard, limit: p.limit}, nil
+	return answer{failed: p.failed(), heard: p.heard, busy: p.busy, limit: p.limit}, nil
 }
 
 // addresses returns the addresses of the zone's servers that are known: their
@@ -147,7 +149,8 @@ func addressesIn(chain []cache.Entry, limit int) (addrs []netip.Addr) {
 func (p *poll) lookUp(ctx context.Context) (addrs []netip.Addr) {
 	ns := p.nameless[0]
 	p.nameless = p.nameless[1:]
-	if p.lookedUp[ns] {
+	if limit, twice := p.lookedUp[ns]; twice {
+		p.limit = cmp.Or(p.limit, limit)
 		p.note(p.depth, "the address of %s is being looked for, or was not found", ns)
 		return nil
 	}
@@ -165,7 +168,7 @@ func (p *poll) lookUp(ctx context.Context) (addrs []netip.Addr) {
 		return nil
 	}
 	p.glueless--
-	p.lookedUp[ns] = true
+	p.lookedUp[ns] = ""
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		p.note(p.depth, "%s has no glue for %s: looking up its address (%s)", p.d.Zone, ns, dns.Type(qtype))
 		chain, err := p.resolve(ctx, ns, qtype, p.depth+1)
@@ -173,6 +176,7 @@ func (p *poll) lookUp(ctx context.Context) (addrs []netip.Addr) {
 			p.note(p.depth, "no address of %s: %s", ns, err.Sentence)
 			p.rememberFailure(ctx, ns, qtype, err)
 			p.limit = cmp.Or(p.limit, err.limit)
+			p.lookedUp[ns] = err.limit
 			return nil // what has no address of one family for this reason, has none of the other
 		}
 		if found := addressesIn(chain, p.limits.MaxAddresses); len(found) > 0 {
@@ -223,6 +227,8 @@ func (p *poll) askServer(ctx context.Context, addr netip.Addr, others bool) (ans
 		p.silent = append(p.silent, addr)
 	case exchange.Malformed:
 		p.heard = true
+	case exchange.Busy:
+		p.busy = true
 	case exchange.Lame, exchange.Refused:
 		p.exchanger.Lame(addr, p.d.Zone)
 	}
