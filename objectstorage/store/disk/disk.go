@@ -34,8 +34,9 @@ type Options struct {
 	// InlineThreshold is the longest body, in bytes, that is kept in the
 	// database; default 64 KiB, below 0 none.
 	InlineThreshold int64
-	// CacheSize is the memory, in bytes, for what was read: a fifth for the latest
-	// versions' rows, the rest for blocks of the database; default 20 MiB.
+	// CacheSize is the memory, in bytes, for blocks of the database, what was written
+	// and is not in tables yet among it; default 20 MiB. The cache of the latest
+	// versions' rows has a fifth more.
 	CacheSize int64
 	// MinFree is the free space, in bytes, below which nothing is taken in;
 	// default 64 MiB, below 0 switched off.

@@ -50,8 +50,8 @@
 // A file is verified by its length; its checksums are verified by the scrub,
 // since a file is sent by the kernel (sendfile), which does not look at it.
 //
-// The rows of the latest versions have a cache of their own (recent.go), a fifth of
-// [Options.CacheSize]. In that of the database they stand among bodies, and gave way to
+// The rows of the latest versions have a cache of their own (recent.go), for a fifth
+// of [Options.CacheSize] more. In that of the database they stand among bodies, and gave way to
 // them: nearly half of what a GET of 4 KiB cost in the database was finding its record.
 // Only rows whose commit is durable are in it, and a commit drops its rows before it
 // is visible. Bodies that were read, and those that are staged, are in buffers that

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// recentShare of the memory for what was read is that of recent.
+	// recentShare of [Options.CacheSize] is for recent, on top of it.
 	recentShare = 5
 	// recentShards share it, each with a lock of its own.
 	recentShards = 16

@@ -20,7 +20,7 @@ func reserveSize(minFree int64) int64 { return min(minFree/4, 16<<20) }
 // The cache is made here, and not by Pebble, for [Store.countAndSettle].
 func pebbleOptions(o Options) *pebble.Options {
 	opts := &pebble.Options{
-		Cache:                       pebble.NewCache(o.CacheSize - o.CacheSize/recentShare),
+		Cache:                       pebble.NewCache(o.CacheSize),
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 4,
