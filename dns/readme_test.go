@@ -372,7 +372,7 @@ func TestEveryMetricIsExplained(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range regexp.MustCompile("minicloud_\\w+").FindAllString(text, -1) {
+	for _, name := range regexp.MustCompile(`minicloud_\w+`).FindAllString(text, -1) {
 		if !registered[name] {
 			t.Errorf("%s is in the README, and not in the code", name)
 		}
