@@ -1,10 +1,12 @@
 package kit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -210,4 +212,26 @@ func (b Bytes) String() string {
 		}
 	}
 	return strconv.FormatInt(int64(b)/u.size, 10) + u.suffix
+}
+
+// CheckRange returns a [KeyError] for key unless low <= value <= high.
+func CheckRange[T cmp.Ordered](key string, value, low, high T) error {
+	if value < low || value > high {
+		return KeyErrorf(key, "is %v, expected %v to %v", value, low, high)
+	}
+	return nil
+}
+
+// Networks reads a list of networks in CIDR form. An error is a [KeyError] that
+// names the entry.
+func Networks(key string, list []string) ([]netip.Prefix, error) {
+	var nets []netip.Prefix
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, KeyErrorf(fmt.Sprintf("%s[%d]", key, i), `is %q, expected a network such as "10.0.0.0/8" or "::1/128"`, s)
+		}
+		nets = append(nets, p.Masked())
+	}
+	return nets, nil
 }

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -344,5 +345,29 @@ func TestKeysOfAConfiguration(t *testing.T) {
 	}
 	if want := []string{"listen", "admin", "log_level", "log_format"}; !slices.Equal(names[:4], want) || slices.Contains(names, "-") {
 		t.Errorf("got %v, want those of Common first, and none for a composition's field", names)
+	}
+}
+
+func TestCheckRange(t *testing.T) {
+	for _, test := range []struct {
+		value int
+		want  string
+	}{{0, "is 0, expected 1 to 3"}, {1, ""}, {3, ""}, {4, "is 4, expected 1 to 3"}} {
+		err := CheckRange("n", test.value, 1, 3)
+		var key *KeyError
+		if (err != nil) != (test.want != "") || err != nil && (!errors.As(err, &key) || key.Key != "n" || key.Msg != test.want) {
+			t.Errorf("%d: got %v, expected %q", test.value, err, test.want)
+		}
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	nets, err := Networks("allow", []string{"10.1.2.3/8", "::1/128"})
+	if err != nil || fmt.Sprint(nets) != "[10.0.0.0/8 ::1/128]" {
+		t.Errorf("got %v %v", nets, err)
+	}
+	var key *KeyError
+	if _, err := Networks("allow", []string{"::1/128", "10.0.0.1"}); !errors.As(err, &key) || key.Key != "allow[1]" {
+		t.Errorf("got %v", err)
 	}
 }

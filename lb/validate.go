@@ -81,7 +81,7 @@ func (c *Config) validateCounts() error {
 		{"max_connections", c.MaxConnections, 1, million},
 		{"max_fields", c.MaxFields, 10, 10_000},
 	} {
-		if err := checkCount(n.key, n.value, n.min, n.max); err != nil {
+		if err := kit.CheckRange(n.key, n.value, n.min, n.max); err != nil {
 			return err
 		}
 	}
@@ -99,13 +99,6 @@ func (c *Config) validateCounts() error {
 		case b.value < b.min || b.value > b.max:
 			return kit.KeyErrorf(b.key, "is %s, expected %s to %s", b.value, b.min, b.max)
 		}
-	}
-	return nil
-}
-
-func checkCount(key string, value, low, high int) error {
-	if value < low || value > high {
-		return kit.KeyErrorf(key, "is %d, expected %d to %d", value, low, high)
 	}
 	return nil
 }
@@ -154,8 +147,8 @@ func (c *Config) validateTargets() error {
 			return kit.KeyErrorf(key("weight"), "is 0, expected 1 to 256; to keep requests from a target, drain it or take it out")
 		}
 		if err := cmp.Or(
-			checkCount(key("weight"), valueOr(t.Weight, 1), 1, 256),
-			checkCount(key("max_connections"), t.MaxConnections, 0, 1_000_000),
+			kit.CheckRange(key("weight"), valueOr(t.Weight, 1), 1, 256),
+			kit.CheckRange(key("max_connections"), t.MaxConnections, 0, 1_000_000),
 			checkDuration(key("slow_start"), valueOr(t.SlowStart, 0), true),
 		); err != nil {
 			return err
@@ -182,7 +175,7 @@ func (c *Config) validatePools() error {
 			checkAddresses(key("targets"), p.Targets),
 			checkBalance(key("balance"), p.Balance),
 			checkHash(key("hash"), p.Hash),
-			checkCount(key("queue_length"), valueOr(p.QueueLength, 0), 0, 1_000_000),
+			kit.CheckRange(key("queue_length"), valueOr(p.QueueLength, 0), 0, 1_000_000),
 			checkDuration(key("queue_timeout"), p.QueueTimeout, true),
 		); err != nil {
 			return err

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"minicloud.internal/kit"
@@ -17,12 +18,7 @@ func run(p *kit.Process) error {
 	if err := p.Configure(&cfg); err != nil {
 		return err
 	}
-	// Most of the heap is the database's, of which the collector has nothing to look at:
-	// to run twice as often takes no CPU that can be measured, and the process holds
-	// 20 MB less under load.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
+	tune()
 	s, err := objectstorage.New(cfg, p.Logger, p.Registry)
 	if err != nil {
 		return err
@@ -36,4 +32,22 @@ func run(p *kit.Process) error {
 		p.Logger.Info("listening for HTTPS", "address", secure.Addr().String())
 	}
 	return p.Run(s.Health(), func(ctx context.Context) error { return s.ServeBoth(ctx, plain, secure) })
+}
+
+// tune sets what suits this program better than most, unless the environment says
+// otherwise (GOGC, GOMAXPROCS).
+func tune() {
+	// Most of the heap is the database's, of which the collector has nothing to look
+	// at: to run twice as often takes no CPU that can be measured, and the process
+	// holds 20 MB less under load.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	// The goroutine that syncs the log, for all who wait, comes back from the system
+	// to find every processor taken, and would queue behind requests. With as many
+	// again the system's scheduler, which prefers who has slept, lets it go on at once:
+	// a quarter more PUTs a second (docs/benchmarks.md).
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
+	}
 }
