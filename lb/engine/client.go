@@ -40,6 +40,7 @@ const (
 type client struct {
 	socket
 	e      *Engine
+	bare   bareConn // nil where the poller knew the connection from the beginning
 	remote netip.Addr
 	ready  func(fd uintptr) bool // c.readable, bound once
 	state  atomic.Int32
@@ -47,7 +48,7 @@ type client struct {
 	halted atomic.Bool                  // a body is to be read no further
 
 	w      *work // nil while nothing is under way
-	fd     int   // within the callback, otherwise -1
+	fd     int   // within the callback, and before the poller knows it; otherwise -1
 	served int   // requests so far
 	step   step
 	since  time.Duration // when it became idle, or when the head began
@@ -86,15 +87,30 @@ var works = sync.Pool{New: func() any {
 func newClient(e *Engine, conn net.Conn) *client {
 	c := &client{socket: newSocket(conn), e: e, fd: -1, since: now()}
 	c.ready = c.readable
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+	c.bare, _ = conn.(bareConn)
+	if c.bare != nil {
+		c.remote = c.bare.from().Unmap()
+	} else if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort().Addr().Unmap()
 	}
 	return c
 }
 
+// A bareConn is a connection that the poller learns of only when it has to wait.
+type bareConn interface {
+	net.Conn
+	syscall.Conn // has it known
+	descriptor() uintptr
+	from() netip.Addr
+	interrupt()
+}
+
 // serve serves the connection until its end.
 func (c *client) serve() {
 	defer c.finish()
+	if c.bare != nil {
+		c.first()
+	}
 	for {
 		switch c.step {
 		case await:
@@ -108,6 +124,40 @@ func (c *client) serve() {
 			return
 		}
 	}
+}
+
+// first serves what came with the connection, without the poller. Whatever else
+// the connection is there for makes it known to the poller.
+func (c *client) first() {
+	fd := c.bare.descriptor()
+	c.acquire()
+	n, err := readFD(fd, c.w.in)
+	switch err {
+	case nil:
+		c.fd = int(fd)
+		c.took(n)
+		c.fd = -1
+	case syscall.EAGAIN:
+		c.release()
+	default:
+		c.step = stop
+	}
+	if c.step != stop {
+		c.settle()
+	}
+}
+
+// settle has the poller know a connection that it does not know yet.
+func (c *client) settle() {
+	if c.raw != nil || c.bare == nil {
+		return
+	}
+	var err error
+	if c.raw, err = c.bare.SyscallConn(); err != nil {
+		c.step = stop
+	}
+	// From now on others may close it, and only the callback holds it.
+	c.fd = -1
 }
 
 // finish closes the connection, and gives its buffers back. If the client has
@@ -146,8 +196,16 @@ func (c *client) linger() {
 // endIfIdle closes a connection that waits for a request.
 func (c *client) endIfIdle() {
 	if c.state.CompareAndSwap(idle, ended) {
-		_ = c.Close()
+		c.interrupt()
 	}
+}
+
+func (c *client) interrupt() {
+	if c.bare != nil {
+		c.bare.interrupt()
+		return
+	}
+	_ = c.Close()
 }
 
 // kill cuts off whatever the connection does.
@@ -158,7 +216,7 @@ func (c *client) kill() {
 	}
 	// Last: within the callback this waits until the request has ended, since
 	// the callback holds the descriptor.
-	_ = c.Close()
+	c.interrupt()
 }
 
 func (c *client) acquire() {
@@ -344,7 +402,10 @@ func (c *client) makeRoom(s *Settings) step {
 // isReset reports whether the client has reset its connection. One that has only
 // ended its sending may still wait for its answer.
 func (c *client) isReset() bool {
-	if c.raw == nil {
+	switch {
+	case c.fd >= 0:
+		return resetFD(uintptr(c.fd))
+	case c.raw == nil:
 		return false
 	}
 	reset := false
@@ -362,6 +423,7 @@ func (c *client) write(p []byte, idle time.Duration) error {
 		if p = p[n:]; len(p) == 0 {
 			return nil
 		}
+		c.settle()
 	}
 	_, err := c.writeAll(p, idle)
 	return err

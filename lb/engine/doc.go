@@ -4,7 +4,8 @@
 //
 //  1. client.go: one goroutine per connection waits for bytes and parses the head
 //     in place (package http1). What is ambiguous is refused, and the connection
-//     given up.
+//     given up. What came with the connection is read before anything waits
+//     (accept_linux.go).
 //  2. exchange.go: the route is found, its limits are asked, the head for the
 //     target is made (head.go), and the request is given to targets, one after the
 //     other, for as long as [upstream.Decide] and the budget allow it.
@@ -35,6 +36,8 @@
 //     closed.
 //   - Every wait has a deadline: at most nine eighths of what was asked for.
 //   - No connection is closed within its own callback, which would wait for itself.
+//   - A descriptor is used without the poller only within its connection's callback,
+//     or before the poller knows it; in both cases nobody else can close it.
 //
 // # Goroutines
 //

@@ -109,9 +109,13 @@ func (e *Engine) Connections() int {
 // others end their request, for at most Settings.Drain. Tunnels are cut when
 // everything else is done.
 func (e *Engine) Serve(ctx context.Context, ln net.Listener) error {
+	ln, err := accepting(ln)
+	if err != nil {
+		return err
+	}
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	e.health.OK()
-	err := e.accept(ctx, ln)
+	err = e.accept(ctx, ln)
 	e.health.Fail("stopping")
 	_ = ln.Close()
 	e.drain()

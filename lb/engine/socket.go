@@ -91,7 +91,7 @@ func (s *socket) CloseWrite() error {
 // spoil makes the end of the connection a reset, so that the other side does not
 // take what it got for the whole.
 func (s *socket) spoil() {
-	if tcp, ok := s.Conn.(*net.TCPConn); ok {
+	if tcp, ok := s.Conn.(interface{ SetLinger(seconds int) error }); ok {
 		_ = tcp.SetLinger(0)
 	}
 }
@@ -101,7 +101,7 @@ func (s *socket) spoil() {
 // callback of [syscall.RawConn].
 func readFD(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := syscall.Read(int(fd), p)
+		n, err := recv(fd, p, 0)
 		switch {
 		case err == syscall.EINTR:
 		case err != nil:
@@ -117,21 +117,21 @@ func readFD(fd uintptr, p []byte) (int, error) {
 // quietFD reports whether a connection is open and has nothing to read.
 func quietFD(fd uintptr) bool {
 	var b [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	_, err := recv(fd, b[:], syscall.MSG_PEEK)
 	return err == syscall.EAGAIN
 }
 
 // resetFD reports whether the other side has reset the connection.
 func resetFD(fd uintptr) bool {
 	var b [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	_, err := recv(fd, b[:], syscall.MSG_PEEK)
 	return err == syscall.ECONNRESET
 }
 
 // writeFD writes what fits. Where nothing does, n is 0 without an error.
 func writeFD(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := syscall.Write(int(fd), p)
+		n, err := send(fd, p)
 		switch err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:

@@ -1,0 +1,220 @@
+//go:build linux && !386 && !s390x
+
+package engine
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A listener accepts connections that Go's poller learns of only when they have
+// to wait: see [conn].
+type listener struct {
+	net.Listener
+	file  *os.File // the same socket
+	raw   syscall.RawConn
+	ready func(fd uintptr) bool // l.acceptable, bound once
+
+	// Of the connection that was accepted last.
+	fd     uintptr
+	remote netip.AddrPort
+	failed error
+}
+
+// accepting returns ln as a [listener] where it is plain TCP, and otherwise as it
+// is. Closing that closes ln.
+func accepting(ln net.Listener) (net.Listener, error) {
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return ln, nil
+	}
+	file, err := tcp.File() // what ln itself has cannot be waited for
+	if err != nil {
+		return nil, err
+	}
+	l := &listener{Listener: ln, file: file}
+	l.ready = l.acceptable
+	if l.raw, err = file.SyscallConn(); err == nil {
+		// Connections inherit it. Their answers leave at once.
+		err = errors.Join(l.raw.Control(func(fd uintptr) {
+			l.failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+		}), l.failed)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	if err := l.raw.Read(l.ready); err != nil {
+		return nil, net.ErrClosed
+	}
+	if l.failed != nil {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.NewSyscallError("accept4", l.failed)}
+	}
+	return &conn{fd: l.fd, local: l.Addr(), remote: l.remote}, nil
+}
+
+func (l *listener) acceptable(fd uintptr) bool {
+	for {
+		l.fd, l.remote, l.failed = acceptFD(fd)
+		switch l.failed {
+		case syscall.EAGAIN:
+			return false
+		case syscall.EINTR, syscall.ECONNABORTED: // the client has left already
+		default:
+			return true
+		}
+	}
+}
+
+func (l *listener) Close() error { return errors.Join(l.Listener.Close(), l.file.Close()) }
+
+// A conn is a TCP connection that was accepted. It begins as a bare descriptor,
+// for a client that sends its request with the connection and wants one answer
+// needs no poller: to read, answer and close is all there is. Whatever has to wait
+// makes it a file, which Go's poller knows.
+//
+// The descriptor belongs to the goroutine that serves the connection; others may
+// [conn.interrupt] it, and use it as soon as it is a file.
+type conn struct {
+	local  net.Addr
+	remote netip.AddrPort
+
+	file atomic.Pointer[os.File] // nil while bare
+	mu   sync.Mutex              // for the end of being bare
+	fd   uintptr
+	done bool // closed while bare
+}
+
+// descriptor returns what the connection is while the poller does not know it.
+func (c *conn) descriptor() uintptr { return c.fd }
+
+// from is where the connection comes from.
+func (c *conn) from() netip.Addr { return c.remote.Addr() }
+
+// waiting returns the connection as one that can wait.
+func (c *conn) waiting() (*os.File, error) {
+	if f := c.file.Load(); f != nil {
+		return f, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
+		return nil, net.ErrClosed
+	}
+	f := c.file.Load()
+	if f == nil {
+		f = os.NewFile(c.fd, "tcp")
+		c.file.Store(f)
+	}
+	return f, nil
+}
+
+// interrupt ends whatever waits for the connection, as the goroutine that serves
+// it will see.
+func (c *conn) interrupt() {
+	c.mu.Lock()
+	f := c.file.Load()
+	if f == nil && !c.done {
+		_ = syscall.Shutdown(int(c.fd), syscall.SHUT_RDWR)
+	}
+	c.mu.Unlock()
+	if f != nil {
+		_ = f.Close()
+	}
+}
+
+func (c *conn) Close() error {
+	c.mu.Lock()
+	f, done := c.file.Load(), c.done
+	c.done = true
+	c.mu.Unlock()
+	switch {
+	case f != nil:
+		return f.Close()
+	case done:
+		return net.ErrClosed
+	}
+	return closeFD(c.fd)
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	f, err := c.waiting()
+	if err != nil {
+		return 0, err
+	}
+	return f.Read(p)
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	f, err := c.waiting()
+	if err != nil {
+		return 0, err
+	}
+	return f.Write(p)
+}
+
+func (c *conn) LocalAddr() net.Addr  { return c.local }
+func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
+
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *conn) SetReadDeadline(t time.Time) error {
+	f, err := c.waiting()
+	if err != nil {
+		return err
+	}
+	return f.SetReadDeadline(t)
+}
+
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	f, err := c.waiting()
+	if err != nil {
+		return err
+	}
+	return f.SetWriteDeadline(t)
+}
+
+// SyscallConn implements [syscall.Conn].
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	f, err := c.waiting()
+	if err != nil {
+		return nil, err
+	}
+	return f.SyscallConn()
+}
+
+// CloseWrite ends the sending direction.
+func (c *conn) CloseWrite() error {
+	return c.control(func(fd int) error { return syscall.Shutdown(fd, syscall.SHUT_WR) })
+}
+
+// SetLinger is as that of [net.TCPConn].
+func (c *conn) SetLinger(seconds int) error {
+	return c.control(func(fd int) error {
+		l := syscall.Linger{Onoff: 1, Linger: int32(seconds)}
+		if seconds < 0 {
+			l = syscall.Linger{}
+		}
+		return syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &l)
+	})
+}
+
+func (c *conn) control(do func(fd int) error) (err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return errors.Join(raw.Control(func(fd uintptr) { err = do(int(fd)) }), err)
+}

@@ -1,0 +1,21 @@
+//go:build !linux || 386 || s390x
+
+package engine
+
+import (
+	"net"
+	"syscall"
+)
+
+func recv(fd uintptr, p []byte, flags uintptr) (int, error) {
+	if flags == 0 {
+		return syscall.Read(int(fd), p)
+	}
+	n, _, err := syscall.Recvfrom(int(fd), p, int(flags))
+	return n, err
+}
+
+func send(fd uintptr, p []byte) (int, error) { return syscall.Write(int(fd), p) }
+
+// accepting accepts as ln does.
+func accepting(ln net.Listener) (net.Listener, error) { return ln, nil }
