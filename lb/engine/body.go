@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,7 +121,9 @@ func startPump(c *client, u *upstreamConn) *pump {
 	p := &pump{b: c.w.x.body, u: u, done: make(chan struct{})}
 	u.buffer()
 	u.readNever()
-	go p.run(c.w.out, c.w.x.route.BodyIdleTimeout, c.w.x.route.ResponseHeaderTimeout)
+	// A copy, since an answer may come before the last of the head has gone, and
+	// the answer's head is made where this one is.
+	go p.run(slices.Clone(c.w.out), c.w.x.route.BodyIdleTimeout, c.w.x.route.ResponseHeaderTimeout)
 	return p
 }
 
