@@ -13,6 +13,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -98,8 +99,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	answer := *p
 	answer.RequestID = TraceFrom(r.Context()).RequestID
 	h := w.Header()
-	h.Del("Content-Length") // of the answer that was meant
-	h.Del("Content-Encoding")
+	h.Del("Content-Encoding") // of the answer that was meant
 	writeJSON(w, p.Status, "application/problem+json", &answer)
 }
 
@@ -118,6 +118,8 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 		panic(err) // a type that cannot be JSON is a programming error
 	}
 	w.Header().Set("Content-Type", contentType)
+	// Not for net/http to find out: where the answer is flushed it cannot.
+	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes())

@@ -56,8 +56,8 @@ type Options struct {
 	// up where Pebble meets a full disk, so that what is under way can end; Room
 	// refuses until it could be made again. 0 switches it off.
 	Reserve int64
-	// ReadOn lets [View], [Engine.Get] and [Engine.Scan] go on after a
-	// failure, as far as Pebble can serve them.
+	// ReadOn lets [View], [Engine.Get], [Engine.Append] and [Engine.Scan] go on
+	// after a failure, as far as Pebble can serve them.
 	ReadOn bool
 	// Pebble are the sizes and formats. Open sets FS, Logger and EventListener.
 	Pebble *pebble.Options
