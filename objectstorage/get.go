@@ -2,8 +2,11 @@ package objectstorage
 
 import (
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
+	"strings"
+	"sync"
 
 	"minicloud.internal/kit"
 	"minicloud.internal/objectstorage/gather"
@@ -16,7 +19,12 @@ func (d *door) get(w http.ResponseWriter, r *http.Request, key string) error {
 	if err != nil {
 		return err
 	}
-	defer o.Body.Close()
+	_, inMemory := o.Body.(io.WriterTo)
+	body := o.Body
+	if strings.Contains(r.Header.Get("Range"), ",") {
+		body = &shared{body: o.Body}
+	}
+	defer body.Close()
 	h := w.Header()
 	h.Set("ETag", quote(o.ETag))
 	for name, value := range map[string]string{
@@ -35,14 +43,51 @@ func (d *door) get(w http.ResponseWriter, r *http.Request, key string) error {
 	// sake of those who encode behind its back.
 	h.Set("Content-Length", strconv.FormatInt(o.Size, 10))
 	serve := func() error {
-		http.ServeContent(&problemWriter{ResponseWriter: w, r: r, size: o.Size}, r, "", o.Modified, o.Body)
+		http.ServeContent(&problemWriter{ResponseWriter: w, r: r, size: o.Size}, r, "", o.Modified, body)
 		return nil
 	}
-	if _, inMemory := o.Body.(io.WriterTo); !inMemory {
+	if !inMemory {
 		return serve()
 	}
 	_ = gather.Do(w, r, serve) // the answer is begun; who has left hears of no error
 	return nil
+}
+
+// shared is a body that [http.ServeContent] reads for several ranges: on a goroutine
+// that it does not join, and that may still be reading when the body is closed. Close
+// waits for that read. Others go without: this hides that a body is a file.
+type shared struct {
+	mu   sync.Mutex
+	body io.ReadSeekCloser // nil: it is closed
+}
+
+func (b *shared) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.body == nil {
+		return 0, fs.ErrClosed
+	}
+	return b.body.Read(p)
+}
+
+func (b *shared) Seek(offset int64, whence int) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.body == nil {
+		return 0, fs.ErrClosed
+	}
+	return b.body.Seek(offset, whence)
+}
+
+func (b *shared) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.body == nil {
+		return fs.ErrClosed
+	}
+	err := b.body.Close()
+	b.body = nil
+	return err
 }
 
 // problemWriter puts a problem document in the place of the errors that

@@ -115,14 +115,7 @@ func (s *Server) serve(ctx context.Context, plain, secure net.Listener, objects 
 		group.Go(func() error { worker.run(ctx); return nil })
 	}
 	handler := s.handler(behind)
-	for i, ln := range []net.Listener{plain, secure} {
-		if ln == nil {
-			continue
-		}
-		ln = gather.Listener(ln)
-		if i == 1 {
-			ln = tls.NewListener(ln, s.tls)
-		}
+	answer := func(ln net.Listener) {
 		server := &kit.HTTPServer{
 			Handler:      handler,
 			Logger:       s.logger,
@@ -133,6 +126,10 @@ func (s *Server) serve(ctx context.Context, plain, secure net.Listener, objects 
 			AccessLog:    true,
 		}
 		group.Go(func() error { return server.Serve(ctx, ln) })
+	}
+	answer(gather.Listener(plain))
+	if secure != nil {
+		answer(tls.NewListener(gather.Listener(secure), s.tls))
 	}
 	return group.Wait()
 }

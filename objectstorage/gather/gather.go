@@ -92,7 +92,9 @@ func (c *conn) hold() {
 	}
 }
 
-// release sends what was held back, and holds back no more.
+// release sends what was held back, and holds back no more. Where that fails it closes
+// the connection: the server has been told that all of it was written, and would write
+// the next answer behind what did go out, into the body that broke off.
 func (c *conn) release() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,6 +102,9 @@ func (c *conn) release() error {
 		return nil
 	}
 	err := c.send()
+	if err != nil {
+		_ = c.TCPConn.Close()
+	}
 	buffers.Put(c.held)
 	c.held = nil
 	return err
@@ -116,7 +121,8 @@ func (c *conn) send() error {
 }
 
 // Do calls write, which writes the whole answer to r into w, and sends what it wrote
-// at once, where the connection can: nothing is sent before.
+// at once, where the connection can: nothing is sent before, unless it is more than
+// 64 KiB. Where what was held back cannot be sent, the connection is closed.
 func Do(w http.ResponseWriter, r *http.Request, write func() error) (err error) {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(address)
 	if !ok {

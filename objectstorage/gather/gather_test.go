@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // A pipe is a client and a connection of [Listener]'s to it.
@@ -91,6 +92,25 @@ func TestWhatIsHeldBackGoesOutWhenItIsReleased(t *testing.T) {
 	}
 }
 
+func TestNothingFollowsAnAnswerThatBrokeOff(t *testing.T) {
+	client, conn := pipe(t)
+	conn.hold()
+	if _, err := conn.Write([]byte("an answer")); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(-time.Second))
+	if err := conn.release(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("release: %v", err)
+	}
+	_ = conn.SetWriteDeadline(time.Time{})
+	if n, err := conn.Write([]byte("the next")); err == nil {
+		t.Errorf("%d bytes are written behind an answer that was not sent", n)
+	}
+	if got, err := io.ReadAll(client); len(got) > 0 || err != nil {
+		t.Errorf("the client has %q, %v", got, err)
+	}
+}
+
 func TestDo(t *testing.T) {
 	broken := errors.New("broken")
 	file := filepath.Join(t.TempDir(), "file")
@@ -110,6 +130,10 @@ func TestDo(t *testing.T) {
 				err := Do(w, r, func() error {
 					w.Header().Set("Content-Length", strconv.Itoa(size))
 					_, err := w.Write(body)
+					// What has left net/http's own buffer, of 4096 bytes.
+					if small := size < most-4096; c.held == nil || small && len(*c.held) < size-4096 {
+						t.Errorf("of an answer of %d bytes too little is held back", size)
+					}
 					return err
 				})
 				if err != nil || c.holds() {

@@ -271,7 +271,8 @@ type Info struct {
 type Object struct {
 	Info
 	// Body also has SyscallConn where all of it is one file, so that net can
-	// send it without copying.
+	// send it without copying, and is an [io.WriterTo] where all of it is in
+	// memory, so that it can be sent together with the head of an answer.
 	Body io.ReadSeekCloser
 }
 

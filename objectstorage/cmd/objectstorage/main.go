@@ -45,8 +45,9 @@ func tune() {
 	}
 	// The goroutine that syncs the log, for all who wait, comes back from the system
 	// to find every processor taken, and would queue behind requests. With as many
-	// again the system's scheduler, which prefers who has slept, lets it go on at once:
-	// a quarter more PUTs a second (docs/benchmarks.md).
+	// again the system's scheduler, which prefers who has slept, lets it go on at once.
+	// The price is that the runtime does not follow when the process's share of the
+	// processors changes later.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}

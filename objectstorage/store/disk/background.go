@@ -36,7 +36,9 @@ func (s *Store) Run(ctx context.Context) error {
 
 // countAndSettle counts, and gives the memory back that the start needed, for the
 // log's replay and the count: by itself that would take minutes, and the cache would
-// keep blocks that nobody has asked for.
+// keep blocks that nobody has asked for. It waits a moment before: where the counts
+// are those that the process before has left, count returns at once, while the
+// database is still at what its start began.
 func (s *Store) countAndSettle(ctx context.Context) {
 	s.count(ctx)
 	if !pause(ctx, time.Second) {

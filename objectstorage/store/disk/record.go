@@ -282,21 +282,20 @@ func (d *decoder) size() int64 {
 	return int64(v)
 }
 
-func (d *decoder) string() string {
+// text is the bytes of a string.
+func (d *decoder) text() []byte {
 	n := d.uvarint()
 	if d.bad = d.bad || n > uint64(len(d.b)); d.bad {
-		return ""
+		return nil
 	}
-	return string(d.bytes(int(n)))
+	return d.bytes(int(n))
 }
 
-// word is string for one that is mostly one of a few.
+func (d *decoder) string() string { return string(d.text()) }
+
+// word is string for one that is mostly one of a few, which it does not allocate.
 func (d *decoder) word() string {
-	n := d.uvarint()
-	if d.bad = d.bad || n > uint64(len(d.b)); d.bad {
-		return ""
-	}
-	switch b := d.bytes(int(n)); string(b) {
+	switch b := d.text(); string(b) {
 	case "CRC64NVME":
 		return "CRC64NVME"
 	case "FULL_OBJECT":
@@ -307,14 +306,6 @@ func (d *decoder) word() string {
 		return "binary/octet-stream"
 	default:
 		return string(b)
-	}
-}
-
-// skip passes over a string.
-func (d *decoder) skip() {
-	n := d.uvarint()
-	if d.bad = d.bad || n > uint64(len(d.b)); !d.bad {
-		d.bytes(int(n))
 	}
 }
 
@@ -337,13 +328,13 @@ func (d *decoder) attributes(a *attributes, brief bool) {
 			return
 		case int(n) <= len(fields):
 			if f := fields[n-1]; brief && f != &a.ContentType && f != &a.StorageClass && n < 9 {
-				d.skip()
+				d.text()
 			} else {
 				*f = d.word()
 			}
 		case brief && (n == fieldUser || n == fieldTag):
-			d.skip()
-			d.skip()
+			d.text()
+			d.text()
 		case n == fieldUser:
 			if a.User == nil {
 				a.User = map[string]string{}

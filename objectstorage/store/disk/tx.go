@@ -89,9 +89,7 @@ func (t *tx) commit(action string) error {
 		return t.s.classify(action, err)
 	}
 	for _, r := range t.rows {
-		if r.value == nil {
-			t.s.recent.drop(r.key)
-		} else {
+		if r.value != nil {
 			t.s.recent.put(r.key, r.value)
 		}
 	}
