@@ -109,7 +109,7 @@ func (c comparison) against(text string, limits ...limit) report.Bar {
 	if !ok {
 		return b
 	}
-	must, aim, measured := true, true, 0
+	must, measured := true, 0
 	for _, l := range limits {
 		theirs, ok := c.of(l.of)
 		if !ok {
@@ -123,8 +123,7 @@ func (c comparison) against(text string, limits ...limit) report.Bar {
 		b.Measured += fmt.Sprintf("%.2fx %s", ratio, l.of.Title())
 		must = must && ratio <= l.must
 		if l.aim > 0 {
-			aim = ratio <= l.aim
-			b.Aim = report.Judge(aim)
+			b.Aim = report.Judge(ratio <= l.aim)
 		}
 	}
 	if measured == len(limits) || !must {

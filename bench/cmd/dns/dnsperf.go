@@ -56,7 +56,7 @@ func (s loadSpec) args(host, port string) []string {
 	return args
 }
 
-// dnsperf runs it, and returns its result with its CPU time.
+// runDnsperf runs it against a server, and returns its result with its CPU time.
 func (b *bench) runDnsperf(ctx context.Context, host, port string, s loadSpec) (loadResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.duration+2*time.Minute)
 	defer cancel()

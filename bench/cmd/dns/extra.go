@@ -59,8 +59,8 @@ func (b *bench) allocationsOf(ctx context.Context, w workload) (perQuery float64
 	if err := writeQueries(file); err != nil {
 		return 0, err
 	}
-	// Long enough that what the reading of the metrics allocates does not show.
-	spec := loadSpec{file: file, duration: 2 * b.duration, threads: 1, clients: 20, edns: b.edns, pinned: generatorCore}
+	spec := b.spec(file, 1)
+	spec.duration *= 2 // so long that what the reading of the metrics allocates does not show
 	warm := spec
 	warm.once = true
 	for range 2 {
@@ -211,7 +211,7 @@ func (b *bench) memoryOf(ctx context.Context, r *memoryRow, t *tree, file string
 	if r.before, err = proc.Resident(e.pids); err != nil {
 		return err
 	}
-	result, err := b.runDnsperf(ctx, e.host, e.port, loadSpec{file: file, once: true, threads: 1, clients: 1})
+	result, err := b.runDnsperf(ctx, e.host, e.port, allOf(file))
 	if err != nil {
 		return err
 	}
@@ -233,6 +233,9 @@ func (b *bench) memoryOf(ctx context.Context, r *memoryRow, t *tree, file string
 	return err
 }
 
+// allOf is the load that asks for everything in a file, once.
+func allOf(file string) loadSpec { return loadSpec{file: file, once: true, threads: 1, clients: 1} }
+
 // allCached asks for all names again, and tells whether the name server noticed: a
 // query costs it some microseconds.
 func (b *bench) allCached(ctx context.Context, e endpoint, t *tree, file string) (failed string, err error) {
@@ -244,7 +247,7 @@ func (b *bench) allCached(ctx context.Context, e endpoint, t *tree, file string)
 	if err != nil {
 		return "", err
 	}
-	if _, err := b.runDnsperf(ctx, e.host, e.port, loadSpec{file: file, once: true, threads: 1, clients: 1}); err != nil {
+	if _, err := b.runDnsperf(ctx, e.host, e.port, allOf(file)); err != nil {
 		return "", err
 	}
 	after, err := proc.CPU(pids)

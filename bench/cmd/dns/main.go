@@ -25,12 +25,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"minicloud.internal/bench/internal/proc"
@@ -38,16 +34,7 @@ import (
 	"minicloud.internal/dns/peers"
 )
 
-func main() {
-	// SIGPIPE too, so that a run piped into head clears up.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	defer stop()
-	if err := start(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-dns:", err)
-		stop()
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(proc.Main("bench-dns", start)) }
 
 // start reads the flags, and runs.
 func start(ctx context.Context) error {
@@ -79,9 +66,6 @@ func start(ctx context.Context) error {
 	defer os.RemoveAll(b.dir)
 	err = b.run(ctx, which)
 	b.progress.Show("")
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
 	return err
 }
 
@@ -96,14 +80,16 @@ func (b *bench) prepare(names string, programs map[peers.Kind]*string) (err erro
 	if b.taskset, err = exec.LookPath("taskset"); err != nil {
 		return fmt.Errorf("taskset keeps servers to their cores: %w", err)
 	}
-	wanted := strings.Split(names, ",")
-	for _, name := range wanted {
-		if names != "" && !slices.Contains(kinds, peers.Kind(name)) {
-			return fmt.Errorf("no server is named %q", name)
-		}
+	var known []string
+	for _, k := range kinds {
+		known = append(known, string(k))
+	}
+	chosen, err := proc.Chosen(names, known)
+	if err != nil {
+		return err
 	}
 	for _, k := range kinds {
-		if names != "" && !slices.Contains(wanted, string(k)) {
+		if !chosen(string(k)) {
 			continue
 		}
 		path := *programs[k]

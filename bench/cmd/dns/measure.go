@@ -8,10 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"minicloud.internal/bench/internal/proc"
@@ -73,7 +71,7 @@ func (b *bench) begin(ctx context.Context, k peers.Kind, c peers.Config) (e endp
 	if e.Server, err = peers.Start(ctx, k, c); err != nil {
 		return e, err
 	}
-	if version := k.Title() + ": " + e.Version; !slices.Contains(b.versions, version) {
+	if version := k.Title() + ": " + peers.Version(ctx, k, e.Program); !slices.Contains(b.versions, version) {
 		b.versions = append(b.versions, version)
 	}
 	if e.host, e.port, err = net.SplitHostPort(e.Address.String()); err == nil {
@@ -145,10 +143,7 @@ func (b *bench) measure(ctx context.Context, w workload) (rows []row, err error)
 	if err := writeQueries(file); err != nil {
 		return nil, err
 	}
-	spec := loadSpec{file: file, duration: b.duration, threads: w.cores, clients: 20, edns: b.edns}
-	if w.cores == 1 && runtime.NumCPU() > 1 {
-		spec.pinned = generatorCore
-	}
+	spec := b.spec(file, w.cores)
 	for _, e := range running {
 		// Fills the caches, of the resolvers too, and grows pools.
 		warm := spec
@@ -179,6 +174,15 @@ func (b *bench) measure(ctx context.Context, w workload) (rows []row, err error)
 		}
 	}
 	return rows, b.profile(ctx, w, running, spec)
+}
+
+// spec is the load on servers with so many cores.
+func (b *bench) spec(file string, cores int) loadSpec {
+	s := loadSpec{file: file, duration: b.duration, threads: cores, clients: 20, edns: b.edns}
+	if cores == 1 && runtime.NumCPU() > 1 {
+		s.pinned = generatorCore
+	}
+	return s
 }
 
 // load measures once. Only CPU time between the two readings counts; dnsperf's own
@@ -231,6 +235,5 @@ func (b *bench) profile(ctx context.Context, w workload, running []endpoint, spe
 	if err != nil {
 		return fmt.Errorf("a profile: %w", err)
 	}
-	name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(w.name), "-"), "-")
-	return os.WriteFile(filepath.Join(b.profiles, name+".pprof"), text, 0o644)
+	return os.WriteFile(filepath.Join(b.profiles, report.FileName(w.name)+".pprof"), text, 0o644)
 }

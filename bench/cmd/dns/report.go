@@ -43,8 +43,8 @@ func summarize(r row) figure {
 	perSecond := func(l loadResult) float64 { return float64(l.Completed) / l.Elapsed.Seconds() }
 	cpu := func(l loadResult) time.Duration { return l.Server / time.Duration(l.Completed) }
 	both := func(l loadResult) time.Duration { return l.Server + l.Generator }
-	f.perSecond, f.spread = medianAndSpread(r.rounds, perSecond)
-	nanoseconds, spread := medianAndSpread(r.rounds, func(l loadResult) float64 { return float64(cpu(l)) })
+	f.perSecond, f.spread = report.MedianAndSpread(r.rounds, perSecond)
+	nanoseconds, spread := report.MedianAndSpread(r.rounds, func(l loadResult) float64 { return float64(cpu(l)) })
 	f.cpu, f.cpuSpread = time.Duration(nanoseconds), spread
 	f.average = report.Median(r.rounds, func(l loadResult) time.Duration { return l.Average })
 	f.generator = report.Median(r.rounds, func(l loadResult) time.Duration { return l.Generator / time.Duration(l.Completed) })
@@ -53,16 +53,6 @@ func summarize(r row) figure {
 		return max(0, (l.Machine-both(l)).Seconds()/l.Elapsed.Seconds())
 	})
 	return f
-}
-
-// medianAndSpread is the median, and half the range as a share of it.
-func medianAndSpread[T any](all []T, value func(T) float64) (median, spread float64) {
-	median = report.Median(all, value)
-	lowest, highest := median, median
-	for _, one := range all {
-		lowest, highest = min(lowest, value(one)), max(highest, value(one))
-	}
-	return median, (highest - lowest) / 2 / median
 }
 
 // A comparison is the figures of all servers under one workload.

@@ -15,16 +15,15 @@ import (
 // for those below these. All three are NSD, since our resolver is not to be measured
 // on our own server's speed, nor its peers.
 type tree struct {
-	hints    string
-	routes   string // the key of our resolver without which it asks nobody on this machine
-	servers  []*peers.Server
-	topNames int
+	hints   string
+	routes  string // the key of our resolver without which it asks nobody on this machine
+	servers []*peers.Server
 }
 
 // grow starts the three servers. Below the root are com and, for the cold
 // resolutions, so many others, t0, t1, …, each with one zone d.tN below it.
 func (b *bench) grow(ctx context.Context, others int) (*tree, error) {
-	t := &tree{topNames: others}
+	t := &tree{}
 	var at [3]netip.AddrPort
 	var routes []string
 	for i := range at {

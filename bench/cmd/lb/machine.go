@@ -13,7 +13,7 @@ import (
 
 // printMachine writes what the figures depend on.
 func (b *bench) printMachine(ctx context.Context, w io.Writer, all findings) {
-	fmt.Fprintf(w, "### The machine\n\n- %d cores: %s; Linux %s\n", runtime.NumCPU(), proc.Processor(), proc.FirstLine("/proc/sys/kernel/osrelease"))
+	fmt.Fprintf(w, "### The machine\n\n- %s\n", proc.Machine())
 	for _, p := range b.proxies {
 		fmt.Fprintf(w, "- %s: %s\n", p.title, versionOf(ctx, p))
 	}

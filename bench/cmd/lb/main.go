@@ -26,12 +26,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"minicloud.internal/bench/internal/proc"
@@ -39,14 +36,7 @@ import (
 )
 
 func main() {
-	// SIGPIPE too, so that a run piped into head clears up.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	defer stop()
-	if err := dispatch(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-lb:", err)
-		stop()
-		os.Exit(1)
-	}
+	os.Exit(proc.Main("bench-lb", func(ctx context.Context) error { return dispatch(ctx, os.Args[1:]) }))
 }
 
 // dispatch runs one of the modes in which this program starts itself, each a
@@ -60,7 +50,7 @@ func dispatch(ctx context.Context, args []string) error {
 	case len(args) == 3 && args[0] == "serve-reverseproxy":
 		return serve(ctx, args[1], reverseProxy(args[2]))
 	}
-	b := &bench{ports: proc.FreePorts{Next: 20000}}
+	b := &bench{ports: proc.FreePorts{Next: 20000}, progress: report.NewProgress()}
 	only := flag.String("only", "", "a regular expression: the workloads to run, by their names or \"idle\"")
 	names := flag.String("proxies", "", "which proxies, separated by commas; default all")
 	flag.StringVar(&b.lb, "lb", "bin/lb", "the load balancer's `binary`")
@@ -78,9 +68,7 @@ func dispatch(ctx context.Context, args []string) error {
 	defer os.RemoveAll(b.dir)
 	defer b.stopBackends()
 	err = b.run(ctx, which)
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
+	b.progress.Show("")
 	return err
 }
 
@@ -101,9 +89,6 @@ func (b *bench) prepare(names string) (err error) {
 	if err := proc.RaiseOpenFiles(); err != nil {
 		return err
 	}
-	if info, err := os.Stderr.Stat(); err == nil {
-		b.terminal = info.Mode()&os.ModeCharDevice != 0
-	}
 	b.dir, err = os.MkdirTemp("", "minicloud-bench-lb-")
 	return err
 }
@@ -111,14 +96,16 @@ func (b *bench) prepare(names string) (err error) {
 // installed are the proxies that were asked for and are there; of one that is
 // not it says so.
 func installed(names, lb, exe string) (found []proxy, err error) {
-	wanted := strings.Split(names, ",")
-	for _, name := range wanted {
-		if names != "" && !slices.ContainsFunc(proxies, func(p proxy) bool { return p.name == name }) {
-			return nil, fmt.Errorf("no proxy is named %q", name)
-		}
+	var known []string
+	for _, p := range proxies {
+		known = append(known, p.name)
+	}
+	chosen, err := proc.Chosen(names, known)
+	if err != nil {
+		return nil, err
 	}
 	for _, p := range proxies {
-		if names != "" && !slices.Contains(wanted, p.name) {
+		if !chosen(p.name) {
 			continue
 		}
 		switch p.name {

@@ -9,9 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"minicloud.internal/bench/internal/proc"
@@ -26,7 +24,7 @@ type bench struct {
 	rounds   int
 	duration time.Duration
 	profiles string // directory, or empty
-	terminal bool   // standard error is one
+	progress report.Progress
 	proxies  []proxy
 	ports    proc.FreePorts
 
@@ -166,14 +164,14 @@ func (b *bench) measure(ctx context.Context, w workload) (rows []row, allocation
 		running = append(running, e)
 		rows = append(rows, row{proxy: p})
 	}
-	defer b.progress("")
+	defer b.progress.Show("")
 	for round := range b.rounds {
 		for i := range rows {
 			at := (i + round) % len(rows)
 			if rows[at].failed != "" {
 				continue
 			}
-			b.progress(fmt.Sprintf("%s, round %d of %d: %s", w.name, round+1, b.rounds, rows[at].proxy.title))
+			b.progress.Show("%s, round %d of %d: %s", w.name, round+1, b.rounds, rows[at].proxy.title)
 			if err := b.round(ctx, w, &rows[at], running[at]); err != nil {
 				return nil, 0, err
 			}
@@ -209,23 +207,16 @@ func (b *bench) extra(ctx context.Context, w workload, rows []row, running []end
 	}
 	allocations = -1
 	if w.name == steadyWorkload {
-		b.progress("allocations of " + rows[at].proxy.title)
+		b.progress.Show("allocations of %s", rows[at].proxy.title)
 		if allocations, err = b.allocations(ctx, w, running[at]); err != nil {
 			return -1, err
 		}
 	}
 	if b.profiles != "" {
-		b.progress("profile of " + rows[at].proxy.title)
+		b.progress.Show("profile of %s", rows[at].proxy.title)
 		err = b.profile(ctx, w, running[at])
 	}
 	return allocations, err
-}
-
-// progress shows what is under way, where somebody looks.
-func (b *bench) progress(text string) {
-	if b.terminal {
-		fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text)
-	}
 }
 
 // load runs the generator. Where ready is given it is called when the warm-up
@@ -246,7 +237,7 @@ func (b *bench) profile(ctx context.Context, w workload, e endpoint) error {
 	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
 		return err
 	}
-	file := filepath.Join(b.profiles, fileName(w.name)+".pprof")
+	file := filepath.Join(b.profiles, report.FileName(w.name)+".pprof")
 	spec := loadSpec{Warmup: 200 * time.Millisecond, Duration: time.Duration(seconds)*time.Second + 500*time.Millisecond}
 	_, err := b.load(ctx, w, e, spec, func() error {
 		text, err := proc.Fetch(ctx, e.admin, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
@@ -256,11 +247,6 @@ func (b *bench) profile(ctx context.Context, w workload, e endpoint) error {
 		return os.WriteFile(file, text, 0o644)
 	})
 	return err
-}
-
-// fileName is a workload's name without what needs quoting.
-func fileName(name string) string {
-	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(name), "-"), "-")
 }
 
 // An idleRow is what a proxy holds.
@@ -278,9 +264,9 @@ const (
 
 // idle measures what each proxy holds with 10,000 idle connections.
 func (b *bench) idle(ctx context.Context) (rows []idleRow, err error) {
-	defer b.progress("")
+	defer b.progress.Show("")
 	for _, p := range b.proxies {
-		b.progress(report.Thousands(idleConnections) + " idle connections: " + p.title)
+		b.progress.Show("%s idle connections: %s", report.Thousands(idleConnections), p.title)
 		r, err := b.idleOf(ctx, p)
 		if err != nil {
 			return nil, err

@@ -5,6 +5,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"minicloud.internal/bench/internal/report"
 )
 
 func TestParseHead(t *testing.T) {
@@ -77,7 +79,7 @@ func TestWorkloads(t *testing.T) {
 	t.Run("no two of them would share a profile", func(t *testing.T) {
 		seen := map[string]bool{}
 		for _, w := range workloads {
-			name := fileName(w.name)
+			name := report.FileName(w.name)
 			if seen[name] || strings.ContainsAny(name, " ,/") {
 				t.Errorf("%q", name)
 			}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -41,10 +40,7 @@ func summarize(r row) figure {
 	}
 	perSecond := func(l loadResult) float64 { return float64(l.Requests) / l.Elapsed.Seconds() }
 	each := func(cpu time.Duration, l loadResult) time.Duration { return cpu / time.Duration(l.Requests) }
-	f.perSecond = report.Median(r.rounds, perSecond)
-	slowest := slices.MinFunc(r.rounds, func(a, b loadResult) int { return cmp.Compare(perSecond(a), perSecond(b)) })
-	fastest := slices.MaxFunc(r.rounds, func(a, b loadResult) int { return cmp.Compare(perSecond(a), perSecond(b)) })
-	f.spread = (perSecond(fastest) - perSecond(slowest)) / 2 / f.perSecond
+	f.perSecond, f.spread = report.MedianAndSpread(r.rounds, perSecond)
 	f.p50 = report.Median(r.rounds, func(l loadResult) time.Duration { return l.P50 })
 	f.p99 = report.Median(r.rounds, func(l loadResult) time.Duration { return l.P99 })
 	f.cpu = report.Median(r.rounds, func(l loadResult) time.Duration { return each(l.Proxy, l) })
@@ -115,7 +111,7 @@ func (c comparison) print(w io.Writer) {
 	fastest, cheapest, peers := c.bestPeers()
 	for _, f := range c.figures {
 		if f.failed != "" {
-			fmt.Fprintf(w, "| %s | failed: %s | | | | | |\n", f.proxy.title, strings.ReplaceAll(f.failed, "|", "/"))
+			fmt.Fprintf(w, "| %s | failed: %s | | | | | |\n", f.proxy.title, report.Cell(f.failed))
 			continue
 		}
 		cpu, perSecond := "", ""
@@ -157,7 +153,7 @@ func printIdle(w io.Writer, rows []idleRow) {
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: |")
 	for _, r := range rows {
 		if r.failed != "" {
-			fmt.Fprintf(w, "| %s | failed: %s | | | |\n", r.proxy.title, strings.ReplaceAll(r.failed, "|", "/"))
+			fmt.Fprintf(w, "| %s | failed: %s | | | |\n", r.proxy.title, report.Cell(r.failed))
 			continue
 		}
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f KB |\n", r.proxy.title, report.Megabytes(r.holding.Resident),

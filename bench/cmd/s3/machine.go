@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 
 // printMachine writes what the figures depend on.
 func (b *bench) printMachine(ctx context.Context, w io.Writer, all findings) {
-	fmt.Fprintf(w, "### The machine\n\n- %d cores: %s; Linux %s\n", runtime.NumCPU(), proc.Processor(), proc.FirstLine("/proc/sys/kernel/osrelease"))
+	fmt.Fprintf(w, "### The machine\n\n- %s\n", proc.Machine())
 	fmt.Fprintf(w, "- the data on %s; 4 KB appended and synced (fdatasync) in %s there\n", fileSystem(b.dir), syncTime(b.dir))
 	for _, s := range b.servers {
 		fmt.Fprintf(w, "- %s: %s\n", s.title, proc.Version(ctx, s.program, s.version))

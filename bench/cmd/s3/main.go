@@ -25,17 +25,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"minicloud.internal/bench/internal/proc"
@@ -43,14 +40,7 @@ import (
 )
 
 func main() {
-	// SIGPIPE too, so that a run piped into head clears up.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	defer stop()
-	if err := dispatch(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-s3:", err)
-		stop()
-		os.Exit(1)
-	}
+	os.Exit(proc.Main("bench-s3", func(ctx context.Context) error { return dispatch(ctx, os.Args[1:]) }))
 }
 
 // dispatch runs the generator, which this program starts as a process of its own
@@ -59,7 +49,7 @@ func dispatch(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == "load" {
 		return loadMain(args[1])
 	}
-	b := &bench{ports: proc.FreePorts{Next: 21000}, seed: rand.Uint64()}
+	b := &bench{ports: proc.FreePorts{Next: 21000}, seed: rand.Uint64(), progress: report.NewProgress()}
 	only := flag.String("only", "", "a regular expression: the workloads to run, by their names or \"start\"")
 	names := flag.String("servers", "", "which servers, separated by commas; default all")
 	programs := map[string]*string{ours: flag.String(ours, "bin/objectstorage", "the object store's `binary`")}
@@ -84,10 +74,7 @@ func dispatch(ctx context.Context, args []string) error {
 	defer os.RemoveAll(b.dir)
 	defer b.stopServers()
 	err = b.run(ctx, which)
-	b.progress("")
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
+	b.progress.Show("")
 	return err
 }
 
@@ -105,9 +92,6 @@ func (b *bench) prepare(names string, programs map[string]*string, dir string) (
 	if err := proc.RaiseOpenFiles(); err != nil {
 		return err
 	}
-	if info, err := os.Stderr.Stat(); err == nil {
-		b.terminal = info.Mode()&os.ModeCharDevice != 0
-	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
@@ -118,14 +102,16 @@ func (b *bench) prepare(names string, programs map[string]*string, dir string) (
 // installed are the servers that were asked for and are there, with their programs;
 // of one that is not it says so.
 func installed(names string, programs map[string]*string) (found []server, err error) {
-	wanted := strings.Split(names, ",")
-	for _, name := range wanted {
-		if names != "" && !slices.ContainsFunc(servers, func(s server) bool { return s.name == name }) {
-			return nil, fmt.Errorf("no server is named %q", name)
-		}
+	var known []string
+	for _, s := range servers {
+		known = append(known, s.name)
+	}
+	chosen, err := proc.Chosen(names, known)
+	if err != nil {
+		return nil, err
 	}
 	for _, s := range servers {
-		if names != "" && !slices.Contains(wanted, s.name) {
+		if !chosen(s.name) {
 			continue
 		}
 		path, err := proc.LookUp(*programs[s.name])

@@ -8,14 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"minicloud.internal/bench/internal/proc"
+	"minicloud.internal/bench/internal/report"
 )
 
 // A bench is one run: what was asked for, and the servers, which stay.
@@ -26,7 +25,7 @@ type bench struct {
 	duration time.Duration
 	objects  int
 	profiles string // directory, or empty
-	terminal bool   // standard error is one
+	progress report.Progress
 	servers  []server
 	ports    proc.FreePorts
 	seed     uint64 // of the last round
@@ -100,7 +99,7 @@ func (e *endpoint) answers(ctx context.Context, first func(signer) request) erro
 
 // startServers starts all of them, and reads what they hold when they have settled.
 func (b *bench) startServers(ctx context.Context) error {
-	b.progress("starting")
+	b.progress.Show("starting")
 	for _, s := range b.servers {
 		listen, err := b.ports.Take()
 		if err != nil {
@@ -164,7 +163,7 @@ func (b *bench) stopServers() {
 // fill gives every server the objects that are read, all at once, since nothing is
 // measured but the whole time.
 func (b *bench) fill(ctx context.Context, objects, large int) error {
-	b.progress(fmt.Sprintf("writing %d objects to each server", objects+large))
+	b.progress.Show("writing %d objects to each server", objects+large)
 	errs := make([]error, len(b.running))
 	var all sync.WaitGroup
 	for i, e := range b.running {
@@ -216,7 +215,7 @@ type row struct {
 // measure runs one workload through all servers, which stand side by side and
 // take turns; each round begins with another one.
 func (b *bench) measure(ctx context.Context, w workload) (rows []row, err error) {
-	defer b.progress("")
+	defer b.progress.Show("")
 	if err := b.peaks(nil); err != nil {
 		return nil, err
 	}
@@ -235,7 +234,7 @@ func (b *bench) measure(ctx context.Context, w workload) (rows []row, err error)
 			if rows[at].failed != "" || rows[at].absent {
 				continue
 			}
-			b.progress(fmt.Sprintf("%s, round %d of %d: %s", w.name, round+1, b.rounds, rows[at].server.title))
+			b.progress.Show("%s, round %d of %d: %s", w.name, round+1, b.rounds, rows[at].server.title)
 			if err := b.round(ctx, w, &rows[at], b.running[at]); err != nil {
 				return nil, err
 			}
@@ -302,12 +301,12 @@ func (b *bench) profile(ctx context.Context, w workload) error {
 		return nil
 	}
 	e := b.running[at]
-	b.progress(w.name + ", profile of " + e.title)
+	b.progress.Show("%s, profile of %s", w.name, e.title)
 	seconds := max(2, int(b.duration.Seconds()))
 	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
 		return err
 	}
-	file := filepath.Join(b.profiles, fileName(w.name)+".pprof")
+	file := filepath.Join(b.profiles, report.FileName(w.name)+".pprof")
 	spec := loadSpec{Warmup: 200 * time.Millisecond, Duration: time.Duration(seconds)*time.Second + 500*time.Millisecond}
 	_, err := b.load(ctx, w, e, spec, func() error {
 		text, err := proc.Fetch(ctx, e.Admin, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
@@ -317,16 +316,4 @@ func (b *bench) profile(ctx context.Context, w workload) error {
 		return os.WriteFile(file, text, 0o644)
 	})
 	return err
-}
-
-// fileName is a workload's name without what needs quoting.
-func fileName(name string) string {
-	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(name), "-"), "-")
-}
-
-// progress shows what is under way, where somebody looks.
-func (b *bench) progress(text string) {
-	if b.terminal {
-		fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text)
-	}
 }

@@ -41,12 +41,7 @@ func summarize(r row) figure {
 	}
 	perSecond := func(l loadResult) float64 { return float64(l.Requests) / l.Elapsed.Seconds() }
 	each := func(cpu time.Duration, l loadResult) time.Duration { return cpu / time.Duration(l.Requests) }
-	f.perSecond = report.Median(r.rounds, perSecond)
-	lowest, highest := f.perSecond, f.perSecond
-	for _, round := range r.rounds {
-		lowest, highest = min(lowest, perSecond(round)), max(highest, perSecond(round))
-	}
-	f.spread = (highest - lowest) / 2 / f.perSecond
+	f.perSecond, f.spread = report.MedianAndSpread(r.rounds, perSecond)
 	f.p50 = report.Median(r.rounds, func(l loadResult) time.Duration { return l.P50 })
 	f.p99 = report.Median(r.rounds, func(l loadResult) time.Duration { return l.P99 })
 	f.cpu = report.Median(r.rounds, func(l loadResult) time.Duration { return each(l.Server, l) })
@@ -115,7 +110,7 @@ func (c comparison) print(w io.Writer, objects int) {
 	best, peers := c.bestPeer()
 	for _, f := range c.figures {
 		if f.failed != "" {
-			fmt.Fprintf(w, "| %s | failed: %s | | | | | | |\n", f.server.title, cell(f.failed))
+			fmt.Fprintf(w, "| %s | failed: %s | | | | | | |\n", f.server.title, report.Cell(f.failed))
 			continue
 		}
 		toBest := ""
@@ -177,11 +172,6 @@ func rate(v float64) string {
 	return report.Thousands(v)
 }
 
-// cell is a text that does not end its cell.
-func cell(text string) string {
-	return strings.NewReplacer("|", "/", "\n", " ").Replace(text)
-}
-
 // printWritten writes the table of what is written for what is stored, unless it is
 // empty.
 func printWritten(w io.Writer, all []comparison) {
@@ -218,7 +208,7 @@ func printStarts(w io.Writer, rows []startRow, objects int) {
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: | ---: |")
 	for _, r := range rows {
 		if r.failed != "" {
-			fmt.Fprintf(w, "| %s | failed: %s | | | | |\n", r.server.title, cell(r.failed))
+			fmt.Fprintf(w, "| %s | failed: %s | | | | |\n", r.server.title, report.Cell(r.failed))
 			continue
 		}
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", r.server.title, report.Span(median(r.starts)), report.Span(slices.Max(r.starts)),

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"minicloud.internal/bench/internal/proc"
@@ -24,7 +23,7 @@ type startRow struct {
 // takes the time to the first right answer to a signed request, a GET of one of
 // the objects. The page cache keeps what it knows meanwhile.
 func (b *bench) starts(ctx context.Context) (rows []startRow, err error) {
-	defer b.progress("")
+	defer b.progress.Show("")
 	object := newBodies(objectSize).of(0)
 	first := func(s signer) request { return s.get(bucketObjects, key(0), object, true) }
 	for _, e := range b.running {
@@ -33,7 +32,7 @@ func (b *bench) starts(ctx context.Context) (rows []startRow, err error) {
 		}
 		r := startRow{server: e.server, fresh: e.fresh, peak: e.peak}
 		for i := range b.rounds {
-			b.progress(fmt.Sprintf("start %d of %d: %s", i+1, b.rounds, e.title))
+			b.progress.Show("start %d of %d: %s", i+1, b.rounds, e.title)
 			e.process.Stop()
 			took, err := e.up(ctx, first)
 			if err != nil && ctx.Err() == nil {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Processor is the machine's, as it calls itself.
-func Processor() string {
+// processor is the machine's, as it calls itself.
+func processor() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return err.Error()
@@ -30,11 +30,11 @@ func Processor() string {
 
 // Machine is what figures depend on: the cores, and the kernel.
 func Machine() string {
-	return fmt.Sprintf("%d cores: %s; Linux %s", runtime.NumCPU(), Processor(), FirstLine("/proc/sys/kernel/osrelease"))
+	return fmt.Sprintf("%d cores: %s; Linux %s", runtime.NumCPU(), processor(), firstLine("/proc/sys/kernel/osrelease"))
 }
 
-// FirstLine is that of a file, or why it cannot be read.
-func FirstLine(file string) string {
+// firstLine is that of a file, or why it cannot be read.
+func firstLine(file string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err.Error()

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,16 @@ func Median[T any, V cmp.Ordered](all []T, value func(T) V) V {
 	}
 	slices.Sort(values)
 	return values[(len(values)-1)/2]
+}
+
+// MedianAndSpread is the median, and half the range as a share of it.
+func MedianAndSpread[T any](all []T, value func(T) float64) (median, spread float64) {
+	median = Median(all, value)
+	lowest, highest := median, median
+	for _, one := range all {
+		lowest, highest = min(lowest, value(one)), max(highest, value(one))
+	}
+	return median, (highest - lowest) / 2 / median
 }
 
 // Ratio prints a share of b; without b there is none.
@@ -65,6 +76,11 @@ func Thousands(v float64) string {
 
 // Megabytes prints bytes.
 func Megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+
+// FileName is a workload's name without what needs quoting.
+func FileName(name string) string {
+	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(name), "-"), "-")
+}
 
 // Cell is a text that does not end its cell of a table.
 func Cell(text string) string {

@@ -60,3 +60,10 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 }
+
+func TestMedianAndSpread(t *testing.T) {
+	median, spread := MedianAndSpread([]float64{300, 100, 200}, func(v float64) float64 { return v })
+	if median != 200 || spread != 0.5 {
+		t.Errorf("%v ±%v, expected 200 ±0.5", median, spread)
+	}
+}
