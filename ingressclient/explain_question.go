@@ -65,6 +65,8 @@ func (w *watch) heard(name string, qtype uint16, o outcome) {
 	}
 }
 
+// find returns the question about a name, which has its final dot; nil where it was
+// not asked.
 func (w *watch) find(name string, qtype uint16) *question {
 	i := slices.IndexFunc(w.asked, func(q *question) bool { return q.name == name && q.qtype == qtype })
 	if i < 0 {
@@ -172,8 +174,8 @@ func few(parts []string) string {
 
 // A held is the answer of the resolver's GET /cache?name=.
 type held struct {
-	Name    string `json:"name"`
-	Entries []entry
+	Name    string  `json:"name"`
+	Entries []entry `json:"entries"`
 	Closest struct {
 		Zone    string   `json:"zone"`
 		Servers []string `json:"servers"`

@@ -117,7 +117,7 @@ func (s *step) row(number int) []string {
 		zone = ". (root)"
 	}
 	asked := "asked for "
-	if s.minimised() {
+	if slices.ContainsFunc(s.reasons(), minimised) {
 		asked = "asked only for "
 	}
 	cost := fmt.Sprintf("%.1f ms", s.Milliseconds)
@@ -149,7 +149,12 @@ func (s *step) who() string {
 	return who
 }
 
-func (s *step) minimised() bool { return strings.Contains(s.Why, "minimised") }
+// reasons are those of a step, a sentence each.
+func (s *step) reasons() []string { return strings.Split(s.Why, "; ") }
+
+// minimised reports whether a reason is that the server is asked for a part of the
+// name alone.
+func minimised(reason string) bool { return strings.HasPrefix(reason, "minimised: ") }
 
 // remark is the line of a step that is no query.
 func (s *step) remark() string {
@@ -167,8 +172,8 @@ func (s *step) remark() string {
 func (s *step) came() []string {
 	var lines []string
 	// The zone's column says where the resolver has come; minimising, the word "only".
-	for why := range strings.SplitSeq(s.Why, "; ") {
-		if why != "" && why != "the closest known servers are those of "+s.Zone && !strings.HasPrefix(why, "minimised: ") {
+	for _, why := range s.reasons() {
+		if why != "" && why != "the closest known servers are those of "+s.Zone && !minimised(why) {
 			lines = append(lines, "why: "+why)
 		}
 	}
