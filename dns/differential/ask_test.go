@@ -18,7 +18,7 @@ import (
 // patience is how long an authoritative answer may take: what is never answered
 // takes it all. A datagram is sent again after a third of it, since a busy server
 // may lose one.
-const patience = 1500 * time.Millisecond
+const patience = 5 * time.Second
 
 // An answer is what a server did with a message.
 type answer struct {

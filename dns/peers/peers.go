@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -28,8 +27,8 @@ type Config struct {
 	// Program is the binary; empty means what [Find] finds.
 	Program string
 	// Address is where the server listens, over UDP and TCP; the zero value
-	// means a loopback address of its own at port 5300, or, for BIND, a free
-	// port of 127.0.0.1: it listens at no address that no interface has.
+	// means a loopback address of its own, all at the same port, or, for BIND, a
+	// free port of 127.0.0.1: it listens at no address that no interface has.
 	Address netip.AddrPort
 	// Zones are what it answers for.
 	Zones []Zone
@@ -54,18 +53,18 @@ func (c Config) Admin() string {
 type Server struct {
 	Kind Kind
 	Config
-	// Version is what the program says of itself.
-	Version string
 
 	dir   string
 	cmd   *exec.Cmd
-	log   *os.File
 	ended chan struct{}
 	once  sync.Once
 }
 
 const (
+	// port is where servers listen that are not told.
+	port      = 5300
 	hintsFile = "root.hints"
+	logFile   = "log"
 	// patience bounds the wait for a first answer: a busy machine takes its time.
 	patience = 30 * time.Second
 	// farewell is how long a server may take to end when it is asked to.
@@ -115,7 +114,7 @@ func address(k Kind) (netip.AddrPort, error) {
 	if k == BIND {
 		return freePort()
 	}
-	return FreeAddress(5300)
+	return FreeAddress(port)
 }
 
 // Start starts a server and waits until it answers for all its zones. The error
@@ -137,7 +136,7 @@ func Start(ctx context.Context, kind Kind, c Config) (*Server, error) {
 		}
 	}
 	c.Threads = max(1, c.Threads)
-	s := &Server{Kind: kind, Config: c, Version: Version(ctx, kind, c.Program), ended: make(chan struct{})}
+	s := &Server{Kind: kind, Config: c, ended: make(chan struct{})}
 	if s.dir, err = os.MkdirTemp("", "minicloud-peer-"); err != nil { // short: Knot puts a socket there
 		return nil, err
 	}
@@ -152,7 +151,7 @@ func Start(ctx context.Context, kind Kind, c Config) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) start(ctx context.Context, how program) (err error) {
+func (s *Server) start(ctx context.Context, how program) error {
 	at := place{s.Config, s.dir}
 	files := map[string]string{how.file: how.config(at)}
 	for i, z := range s.Zones {
@@ -166,10 +165,11 @@ func (s *Server) start(ctx context.Context, how program) (err error) {
 			return err
 		}
 	}
-	if s.log, err = os.Create(filepath.Join(s.dir, "log")); err != nil {
+	log, err := os.Create(filepath.Join(s.dir, logFile))
+	if err != nil {
 		return err
 	}
-	defer s.log.Close() // the process has its own
+	defer log.Close() // the process has its own
 	words := append(append(append([]string(nil), s.Prefix...), s.Program), how.args(at)...)
 	s.cmd = exec.Command(words[0], words[1:]...)
 	s.cmd.Dir = s.dir
@@ -177,7 +177,7 @@ func (s *Server) start(ctx context.Context, how program) (err error) {
 	if how.env != nil {
 		s.cmd.Env = append(s.cmd.Env, how.env(at)...)
 	}
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = groupOfItsOwn()
 	if err := ctx.Err(); err != nil {
 		return err
@@ -250,25 +250,11 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Log is the end of what the process has printed.
 func (s *Server) Log() string {
-	b, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	b, err := os.ReadFile(filepath.Join(s.dir, logFile))
 	if err != nil {
 		return err.Error()
 	}
 	return string(bytes.TrimSpace(b[max(0, len(b)-2000):]))
-}
-
-// Reload replaces the text of a zone and asks the program to read it again, which
-// ours, NSD, Knot and BIND do on SIGHUP.
-func (s *Server) Reload(z Zone) error {
-	for i, old := range s.Zones {
-		if strings.EqualFold(old.Origin, z.Origin) {
-			if err := os.WriteFile(filepath.Join(s.dir, zoneFile(i)), []byte(z.Text), 0o600); err != nil {
-				return err
-			}
-			return s.cmd.Process.Signal(syscall.SIGHUP)
-		}
-	}
-	return fmt.Errorf("%s has no zone %s", s.Kind, z.Origin)
 }
 
 // Stop ends the process, with what it has started, and removes its directory. The
