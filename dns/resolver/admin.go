@@ -8,8 +8,10 @@ import (
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/resolver/cache"
 	"minicloud.internal/dns/resolver/iterate"
+	"minicloud.internal/dns/server"
 	"minicloud.internal/kit"
 )
 
@@ -67,16 +69,33 @@ func (r *Resolver) serveCache(w http.ResponseWriter, req *http.Request) *kit.Pro
 		}
 		list = append(list, describe(d))
 	}
-	d := r.iterator.Closest(name)
-	servers := []string{}
-	for _, ns := range d.Servers {
-		servers = append(servers, ns.Name)
-	}
-	kit.WriteJSON(w, http.StatusOK, map[string]any{
-		"name": name, "entries": list,
-		"closest_zone": map[string]any{"zone": d.Zone, "servers": servers, "source": d.Source},
-	})
+	kit.WriteJSON(w, http.StatusOK, map[string]any{"name": name, "entries": list, "closest_zone": r.closest(name)})
 	return nil
+}
+
+// A closest is the zone whose servers would be asked for a name.
+type closest struct {
+	Zone    string   `json:"zone"`
+	Servers []string `json:"servers"`
+	// Source is who named the servers: another server, "hints", or "forwarded"
+	// where that is the configuration.
+	Source string `json:"source"`
+}
+
+func (r *Resolver) closest(name string) closest {
+	if zone, f := r.forwarder(name); f != nil {
+		c := closest{Zone: zone, Source: "forwarded"}
+		for _, t := range r.forwarders[zone].Targets() {
+			c.Servers = append(c.Servers, t.String())
+		}
+		return c
+	}
+	d := r.iterator.Closest(name)
+	c := closest{Zone: d.Zone, Servers: []string{}, Source: d.Source}
+	for _, ns := range d.Servers {
+		c.Servers = append(c.Servers, ns.Name)
+	}
+	return c
 }
 
 func describe(d cache.Item) cached {
@@ -144,18 +163,18 @@ func (r *Resolver) serveTrace(w http.ResponseWriter, req *http.Request) *kit.Pro
 	trace, start := new(iterate.Trace), time.Now()
 	chain, failure := r.iterator.Resolve(req.Context(), name, qtype, iterate.Options{Trace: trace, FromRoot: true})
 	out := traced{
-		Name: name, Type: dns.Type(qtype).String(), Rcode: dns.RcodeToString[dns.RcodeSuccess], Answer: []string{},
+		Name: name, Type: dns.Type(qtype).String(), Rcode: server.RcodeName(dns.RcodeSuccess), Answer: []string{},
 		Milliseconds: float64(time.Since(start).Microseconds()) / 1000,
 	}
 	if failure != nil {
-		out.Rcode, out.Explanation = dns.RcodeToString[failure.Rcode], failure.Sentence
+		out.Rcode, out.Explanation = server.RcodeName(failure.Rcode), failure.Sentence
 	}
 	for _, e := range chain {
 		for _, rr := range e.Records {
 			out.Answer = append(out.Answer, text(rr))
 		}
 		if e.Kind == cache.NoName {
-			out.Rcode = dns.RcodeToString[dns.RcodeNameError]
+			out.Rcode = server.RcodeName(dns.RcodeNameError)
 		}
 	}
 	out.Steps, out.More = trace.Steps()
@@ -170,7 +189,7 @@ func (r *Resolver) serveTrace(w http.ResponseWriter, req *http.Request) *kit.Pro
 func askedFor(req *http.Request, qtype uint16) (string, uint16, *kit.Problem) {
 	values := req.URL.Query()
 	name := values.Get("name")
-	if _, ok := dns.IsDomainName(name); !ok || name == "" {
+	if _, err := wirename.Pack(name); err != nil || name == "" {
 		return "", 0, kit.Problemf(http.StatusBadRequest, "name is %.300q, expected a domain name, as in ?name=example.com", name)
 	}
 	if s := values.Get("type"); s != "" {
@@ -182,14 +201,14 @@ func askedFor(req *http.Request, qtype uint16) (string, uint16, *kit.Problem) {
 	return dns.CanonicalName(name), qtype, nil
 }
 
-// typeOf reads a type that records can have, as a zone file has it (RFC 3597,
-// section 5), in any case.
+// typeOf reads a type that records can have, or ANY, as a zone file has it (RFC
+// 3597, section 5), in any case.
 func typeOf(s string) (uint16, bool) {
 	s = strings.ToUpper(s)
-	if t, ok := dns.StringToType[s]; ok {
-		return t, t != dns.TypeNone && t != dns.TypeOPT && t != dns.TypeTSIG && t != dns.TypeAXFR && t != dns.TypeIXFR
+	t, ok := dns.StringToType[s]
+	if digits, numbered := strings.CutPrefix(s, "TYPE"); numbered {
+		n, err := strconv.ParseUint(digits, 10, 16)
+		t, ok = uint16(n), err == nil
 	}
-	digits, ok := strings.CutPrefix(s, "TYPE")
-	n, err := strconv.ParseUint(digits, 10, 16)
-	return uint16(n), ok && err == nil && n > 0
+	return t, ok && (t == dns.TypeANY || !server.MetaType(t))
 }

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/resolver/cache"
 	"minicloud.internal/dns/resolver/exchange"
 	"minicloud.internal/dns/resolver/iterate"
@@ -128,7 +130,7 @@ func (c Config) Validate() error {
 	if c.CacheSize < cache.MinBytes || c.CacheSize > maxCacheSize {
 		return kit.KeyErrorf("cache_size", `is %v, expected "1MiB" to "31GiB"`, c.CacheSize)
 	}
-	if _, err := c.allowed(); err != nil {
+	if _, err := kit.Networks("allow", c.Allow); err != nil {
 		return err
 	}
 	if _, err := c.routes(); err != nil {
@@ -146,36 +148,15 @@ func (c Config) Validate() error {
 
 func (c Config) validateTimes() error {
 	const week = 7 * 24 * time.Hour
-	for _, d := range []struct {
-		key       string
-		value     time.Duration
-		low, high time.Duration
-	}{
-		{"min_ttl", c.MinTTL, 0, time.Hour},
-		{"max_ttl", c.MaxTTL, max(c.MinTTL, time.Second), week},
-		{"max_negative_ttl", c.MaxNegativeTTL, time.Second, week},
-		{"failure_ttl", c.FailureTTL, time.Second, 5 * time.Minute},
-		{"max_failure_ttl", c.MaxFailureTTL, c.FailureTTL, 5 * time.Minute},
-		{"stale_for", c.StaleFor, 0, week},
-		{"stale_after", c.StaleAfter, 0, time.Minute},
-	} {
-		if d.value < d.low || d.value > d.high {
-			return kit.KeyErrorf(d.key, "is %v, expected %v to %v", d.value, d.low, d.high)
-		}
-	}
-	return nil
-}
-
-func (c Config) allowed() ([]netip.Prefix, error) {
-	var nets []netip.Prefix
-	for i, s := range c.Allow {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, kit.KeyErrorf(fmt.Sprintf("allow[%d]", i), `is %q, expected a network such as "10.0.0.0/8" or "::1/128"`, s)
-		}
-		nets = append(nets, p.Masked())
-	}
-	return nets, nil
+	return cmp.Or(
+		kit.CheckRange("min_ttl", c.MinTTL, 0, time.Hour),
+		kit.CheckRange("max_ttl", c.MaxTTL, max(c.MinTTL, time.Second), week),
+		kit.CheckRange("max_negative_ttl", c.MaxNegativeTTL, time.Second, week),
+		kit.CheckRange("failure_ttl", c.FailureTTL, time.Second, 5*time.Minute),
+		kit.CheckRange("max_failure_ttl", c.MaxFailureTTL, c.FailureTTL, 5*time.Minute),
+		kit.CheckRange("stale_for", c.StaleFor, 0, week),
+		kit.CheckRange("stale_after", c.StaleAfter, 0, time.Minute),
+	)
 }
 
 func (c Config) routes() (map[netip.Addr]string, error) {
@@ -243,7 +224,7 @@ func (c Config) resolveSpecial() (map[string]bool, error) {
 
 // zoneName returns a name of the configuration in canonical form.
 func zoneName(key, s string) (string, error) {
-	if _, ok := dns.IsDomainName(s); !ok || !dns.IsFqdn(s) {
+	if _, err := wirename.Pack(s); err != nil || !dns.IsFqdn(s) {
 		return "", kit.KeyErrorf(key, `is %q, expected a domain name with its final dot, as in "example.com."`, s)
 	}
 	return dns.CanonicalName(s), nil

@@ -67,6 +67,9 @@ func TestValidate(t *testing.T) {
 		{"the budget is checked", func(c *Config) { c.MaxQueries = 0 }, "max_queries", "expected 1"},
 		{"the cache has a size", func(c *Config) { c.CacheSize = 0 }, "cache_size", "expected \"1MiB\""},
 		{"a forwarded zone is a name", func(c *Config) { c.Forward = []ForwardConfig{{Zone: "corp", Addresses: []string{"192.0.2.1"}}} }, "forward[0].zone", "with its final dot"},
+		{"of 255 octets at most", func(c *Config) {
+			c.Forward = []ForwardConfig{{Zone: strings.Repeat("a.", 126) + "aa.", Addresses: []string{"192.0.2.1"}}}
+		}, "forward[0].zone", "expected a domain name"},
 		{"it is forwarded once", func(c *Config) {
 			f := ForwardConfig{Zone: "corp.", Addresses: []string{"192.0.2.1"}}
 			c.Forward = []ForwardConfig{f, {Zone: "CORP.", Addresses: f.Addresses}}

@@ -20,10 +20,9 @@
 // Names that are asked for often are resolved anew shortly before their time is
 // over (prefetch), so that nobody waits for them.
 //
-// Invariants: a resolution is bounded in queries and time, and how many run at once
-// is; glue is never given to
-// a client; a client that gives up ends only its own wait; the cache is bounded in
-// bytes.
+// Invariants: a resolution is bounded in queries and time, and how many run at
+// once is; glue is never given to a client; a client that gives up ends only its
+// own wait; the cache is bounded in bytes.
 //
 // Goroutines: those of package server, of [iterate.Iterator.Run], and one per
 // resolution, all joined by [Resolver.Serve].

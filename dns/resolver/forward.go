@@ -8,19 +8,20 @@ import (
 	"minicloud.internal/dns/resolver/iterate"
 )
 
-// uncut is the cache without the word that a name does not exist which has a
-// forwarded zone below it: the world's name servers do not know it, and
-// their "no" would deny it with all that is below (RFC 8020).
+// uncut is the cache without the word that a name does not exist which is a
+// forwarded zone's or has one below it: the name servers above do not know the
+// zone, and their "no" would deny it with all that is below (RFC 8020). They are
+// asked about its own name too, for its DS records.
 type uncut struct {
 	*cache.Cache
-	forwards map[string][]exchange.Target
+	forwarders map[string]*exchange.Forwarder
 }
 
 // Put implements [iterate.Store].
 func (u uncut) Put(name string, qtype uint16, e cache.Entry) {
 	if e.Kind == cache.NoName {
-		for zone := range u.forwards {
-			if zone != name && dns.IsSubDomain(name, zone) {
+		for zone := range u.forwarders {
+			if dns.IsSubDomain(name, zone) {
 				return
 			}
 		}
@@ -34,16 +35,10 @@ func (r *Resolver) forwarder(name string) (zone string, f iterate.Forwarder) {
 	if len(r.forwarders) == 0 {
 		return "", nil
 	}
-	for at := name; ; {
+	for at := range iterate.Upwards(name) {
 		if f, ok := r.forwarders[at]; ok {
 			return at, f
 		}
-		if at == "." {
-			return "", nil
-		}
-		i, end := dns.NextLabel(at, 0)
-		if at = at[i:]; end {
-			at = "."
-		}
 	}
+	return "", nil
 }

@@ -1,10 +1,13 @@
 package resolver
 
 import (
+	"encoding/json"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 )
 
@@ -53,6 +56,16 @@ func TestForward(t *testing.T) {
 				}
 			}
 		})
+	}
+	status, body := admin(t, r, http.MethodGet, "/cache?name=www.corp")
+	var known struct {
+		Zone closest `json:"closest_zone"`
+	}
+	if err := json.Unmarshal([]byte(body), &known); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	if diff := cmp.Diff(closest{"corp.", []string{at("192.0.2.5")}, "forwarded"}, known.Zone); diff != "" {
+		t.Error(diff)
 	}
 	if walked.Load() != 1 || corp.Load() != 4 || special.Load() != 1 {
 		t.Errorf("%d queries to the root, %d and %d to the forwarders", walked.Load(), corp.Load(), special.Load())
@@ -103,6 +116,7 @@ func TestTheWorldDoesNotDenyAForwardedZone(t *testing.T) {
 	for _, step := range []struct{ question, want string }{
 		{"internal. A", "NXDOMAIN |  | . 60 SOA"},
 		{"other.internal. A", "NXDOMAIN |  | . 60 SOA"},
+		{"corp.internal. DS", "NXDOMAIN |  | . 60 SOA"},
 		{"www.corp.internal. A", "NOERROR | www.corp.internal. 300 A 10.0.0.1"},
 		{"internal. A", "NXDOMAIN |  | . 60 SOA"},
 	} {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/internal/wirename"
+	"minicloud.internal/dns/resolver/iterate"
 	"minicloud.internal/dns/server"
 )
 
@@ -47,35 +49,43 @@ var specialNames = func() map[string]special {
 	return names
 }()
 
-// maybeSpecial reports whether a name in wire form and lower case ends as a
-// special-use name does.
-func maybeSpecial(wire []byte) bool {
+// specialEnds are the top-level domains of the special-use names, in wire form.
+var specialEnds = func() map[string]bool {
+	ends := map[string]bool{}
+	for name := range specialNames {
+		wire, err := wirename.Pack(name)
+		if err != nil {
+			panic(err) // a constant
+		}
+		ends[string(topLevel(wire))] = true
+	}
+	return ends
+}()
+
+// topLevel returns the last label of a name in wire form, with the root's.
+func topLevel(wire []byte) []byte {
 	last := wire
 	for len(wire) > 1 {
-		last, wire = wire, wire[1+int(wire[0]):]
+		last, wire = wire, wirename.Parent(wire)
 	}
-	switch string(last) {
-	case "\x04arpa\x00", "\x09localhost\x00", "\x07invalid\x00", "\x04test\x00", "\x05local\x00", "\x05onion\x00", "\x03alt\x00":
-		return true
-	}
-	return false
+	return last
 }
+
+// maybeSpecial reports whether a name in wire form and lower case ends as a
+// special-use name does.
+func maybeSpecial(wire []byte) bool { return specialEnds[string(topLevel(wire))] }
 
 // specialAbove returns the special-use name that a canonical name is or lies in.
 func (r *Resolver) specialAbove(name string) (zone string, s special, ok bool) {
-	for at := name; ; {
+	for at := range iterate.Upwards(name) {
 		if _, forwarded := r.forwarders[at]; forwarded && at != "." || r.ordinary[at] {
 			return "", special{}, false
 		}
 		if s, ok := specialNames[at]; ok {
 			return at, s, true
 		}
-		i, end := dns.NextLabel(at, 0)
-		if end {
-			return "", special{}, false
-		}
-		at = at[i:]
 	}
+	return "", special{}, false
 }
 
 // answerLocally answers for a special-use name, and reports whether it did.

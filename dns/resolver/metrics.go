@@ -30,7 +30,7 @@ func newMetrics(r *Resolver, reg prometheus.Registerer) (*metrics, error) {
 	counter("stale_answers_total", "Answers that were past their time, because no fresh one could be had.", nil, of(&m.stale))
 	counter("prefetches_total", "Resolutions of names that are asked for often, shortly before their time was over.", nil, of(&m.prefetches))
 	counter("cache_evictions_total", "Entries that were dropped from the cache for want of room.", nil, func() float64 { return float64(r.cache.Stats().Evicted) })
-	const refused = "What was learnt and not kept, because it was too large, or because something better is known (outranked)."
+	const refused = "What was learnt and not kept, because it was larger than 32 KiB or cannot be packed (too_large), or because something better is known (outranked)."
 	counter("cache_refused_total", refused, prometheus.Labels{"reason": "too_large"}, func() float64 { return float64(r.cache.Stats().TooLarge) })
 	counter("cache_refused_total", refused, prometheus.Labels{"reason": "outranked"}, func() float64 { return float64(r.cache.Stats().Outranked) })
 	gauge("cache_entries", "Entries of the cache.", func() float64 { return float64(r.cache.Stats().Entries) })

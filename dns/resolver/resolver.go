@@ -61,9 +61,12 @@ func newResolver(cfg Config, logger *slog.Logger, reg prometheus.Registerer, now
 		health:     kit.NewHealth(),
 		now:        now,
 	}
-	// Validate has read them without an error.
-	r.root, _ = cfg.rootServers()
-	r.allowed, _ = cfg.allowed()
+	var err error
+	if r.root, err = cfg.rootServers(); err != nil { // the file may have changed since Validate read it
+		return nil, err
+	}
+	// Validate has read these without an error.
+	r.allowed, _ = kit.Networks("allow", cfg.Allow)
 	r.ordinary, _ = cfg.resolveSpecial()
 	routes, _ := cfg.routes()
 	forwards, _ := cfg.forwards()
@@ -73,7 +76,6 @@ func newResolver(cfg Config, logger *slog.Logger, reg prometheus.Registerer, now
 		MinTTL:   cfg.MinTTL, MaxTTL: cfg.MaxTTL, MaxNegativeTTL: cfg.MaxNegativeTTL,
 		FailureTTL: cfg.FailureTTL, MaxFailureTTL: cfg.MaxFailureTTL, StaleFor: cfg.StaleFor, Now: now, Prefetch: r.prefetch,
 	})
-	var err, e error
 	r.exchanger, err = exchange.New(exchange.Config{Settings: cfg.Settings, Routes: routes, Dial: cfg.Dial, Now: now, Registerer: reg})
 	if err != nil {
 		return nil, err
@@ -81,13 +83,14 @@ func newResolver(cfg Config, logger *slog.Logger, reg prometheus.Registerer, now
 	for zone, targets := range forwards {
 		r.forwarders[zone] = r.exchanger.Forwarder(targets)
 	}
-	r.iterator, err = iterate.New(iterate.Config{
-		Limits: cfg.WalkLimits, Hints: r.root, Exchanger: r.exchanger, Store: uncut{r.cache, forwards}, Forwarder: r.forwarder,
+	var walkErr, ownErr error
+	r.iterator, walkErr = iterate.New(iterate.Config{
+		Limits: cfg.WalkLimits, Hints: r.root, Exchanger: r.exchanger, Store: uncut{r.cache, r.forwarders}, Forwarder: r.forwarder,
 		Now: now, Logger: logger, Registerer: reg,
 	})
-	r.metrics, e = newMetrics(r, reg)
-	queries, e2 := server.NewMetrics("resolver", reg)
-	if err = errors.Join(err, e, e2); err != nil {
+	r.metrics, ownErr = newMetrics(r, reg)
+	queries, serverErr := server.NewMetrics("resolver", reg)
+	if err := errors.Join(walkErr, ownErr, serverErr); err != nil {
 		return nil, err
 	}
 	r.server = &server.Server{Handler: r, Logger: logger, Health: r.health, Metrics: queries, Limits: cfg.Limits, Recursive: true}
@@ -145,8 +148,10 @@ func (r *Resolver) Answer(ctx context.Context, q *server.Query, reply *dns.Msg) 
 	case a.whole:
 		r.metrics.hits.Add(1)
 		a.fromCache = true
-		if old := r.lookUp(asked, stale); a.failure != nil && old.good() {
-			a = r.giveStale(old, "The name servers did not answer a moment ago ("+a.failure.Sentence+"); this is what they said before, and is past its time")
+		if a.failure != nil {
+			if old := r.lookUp(asked, stale); old.good() {
+				a = r.giveStale(old, "The name servers did not answer a moment ago ("+a.failure.Sentence+"); this is what they said before, and is past its time")
+			}
 		}
 	case !q.RecursionDesired:
 		r.metrics.misses.Add(1)
@@ -199,20 +204,22 @@ const (
 
 // lookUp puts an answer together from what the cache holds.
 func (r *Resolver) lookUp(q question, old bool) (a answer) {
+	usable := func(get func(string, uint16) (cache.Entry, cache.State)) func(string, uint16) []cache.Entry {
+		return func(name string, qtype uint16) []cache.Entry {
+			e, state := get(name, qtype)
+			if state == cache.Missing || state == cache.Stale && !old {
+				return nil
+			}
+			a.stale = a.stale || state == cache.Stale
+			return []cache.Entry{e}
+		}
+	}
 	get := r.cache.Get
 	if old {
 		get = r.cache.GetData
 	}
-	known := func(name string, qtype uint16) []cache.Entry {
-		e, state := get(name, qtype)
-		if state == cache.Missing || state == cache.Stale && !old {
-			return nil
-		}
-		a.stale = a.stale || state == cache.Stale
-		return []cache.Entry{e}
-	}
 	var open string
-	a.chain, open, a.failure = iterate.Follow(known, q.name, q.qtype, r.cfg.MaxAliases)
+	a.chain, open, a.failure = iterate.Follow(iterate.Known{Get: usable(get), Exact: usable(r.cache.Exact)}, q.name, q.qtype, r.cfg.MaxAliases)
 	a.whole = open == ""
 	return a
 }
@@ -252,17 +259,16 @@ func (r *Resolver) fill(q *server.Query, reply *dns.Msg, a answer) {
 	}
 }
 
-// ttl returns what a client is told of an entry's time: no more than the cache
-// will remember it.
+// ttl returns what a client is told of an entry's time: what the cache says is left
+// of it, or will say of what was only just learnt and does not come from there.
 func (r *Resolver) ttl(e cache.Entry, old bool) uint32 {
-	limit := func(d time.Duration) uint32 { return uint32(d / time.Second) }
 	switch {
 	case old:
 		return staleTTL
-	case e.Kind == cache.Records:
-		return min(max(e.TTL, limit(r.cfg.MinTTL)), limit(r.cfg.MaxTTL))
+	case e.Stored.IsZero():
+		return r.cache.Limit(e.Kind, e.TTL)
 	}
-	return min(e.TTL, limit(r.cfg.MaxNegativeTTL), limit(r.cfg.MaxTTL))
+	return e.TTL
 }
 
 // as returns a copy for the asker: the record itself is shared with other answers.

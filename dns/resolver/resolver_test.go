@@ -51,7 +51,7 @@ func TestTheShippedZones(t *testing.T) {
 			for _, network := range []string{"udp", "tcp"} {
 				q := new(dns.Msg)
 				q.SetQuestion(name, dns.StringToType[qtype])
-				m, _, err := (&dns.Client{Net: network, Timeout: 10 * time.Second}).Exchange(q, address)
+				m, _, err := (&dns.Client{Net: network, Timeout: time.Minute}).Exchange(q, address)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -136,6 +136,20 @@ func TestCaching(t *testing.T) {
 	}
 }
 
+func TestTheShortestTTLIsNotGivenTwice(t *testing.T) {
+	c := stoppedClock()
+	r := shipped(t, c.now, func(cfg *Config) { cfg.MinTTL = time.Minute })
+	const whole = "NOERROR | www.example.com. %d CNAME example.com.; example.com. 60 A 127.0.0.1"
+	if got := brief(query(t, r, "www.example.com. A")); got != fmt.Sprintf(whole, 60) {
+		t.Errorf("got %s", got)
+	}
+	c.forward(50 * time.Second)
+	r.cache.Remove("example.com.") // so that the answer is half known and half learnt
+	if got := brief(query(t, r, "www.example.com. A")); got != fmt.Sprintf(whole, 10) {
+		t.Errorf("got %s", got)
+	}
+}
+
 // upstream returns how many queries name servers were asked.
 func upstream(t testing.TB, r *built) (n float64) {
 	t.Helper()
@@ -192,13 +206,14 @@ func TestOnlyTheAllowedAreAnswered(t *testing.T) {
 func TestManyAskersCostOneQuery(t *testing.T) {
 	w := newWorld(t)
 	arrived, release := make(chan struct{}), make(chan struct{})
+	arrive := sync.OnceFunc(func() { close(arrived) })
 	answer := zoneReply(t, ".", "www IN A 192.0.2.80\n")
 	queries := w.serve("192.0.2.1", func(q *dns.Msg, network string) []*dns.Msg {
-		close(arrived) // a second query would panic
+		arrive()
 		<-release
 		return answer(q, network)
 	})
-	r := w.resolver(func(c *Config) { c.QueryTimeout, c.ResolveTimeout = 20*time.Second, 20*time.Second })
+	r := w.resolver(nil)
 	q := &server.Query{Name: "www.", Type: dns.TypeA, RecursionDesired: true, Question: dns.Question{Name: "www.", Qtype: dns.TypeA},
 		Source: netip.MustParseAddrPort("127.0.0.1:5")}
 
@@ -240,7 +255,7 @@ func TestManyAskersCostOneQuery(t *testing.T) {
 func TestStoppingEndsResolutionsThatNobodyWaitsFor(t *testing.T) {
 	w := newWorld(t)
 	w.silent("192.0.2.1")
-	r := w.resolver(func(c *Config) { c.QueryTimeout, c.ResolveTimeout = time.Minute, time.Minute })
+	r := w.resolver(nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := make(chan struct{})
 	go func() {

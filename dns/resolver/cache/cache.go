@@ -8,14 +8,16 @@ import (
 	"unsafe"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // Config is what a [Cache] is made of. Zero durations and sizes mean the default
 // where one is stated.
 type Config struct {
 	// MaxBytes is the memory that entries and the table that finds them take at
-	// most; default 64 MiB, from [MinBytes] to [MaxBytes]. About 700,000 small entries fit
-	// into 64 MiB.
+	// most; default 64 MiB, from [MinBytes] to [MaxBytes]. About 700,000 small
+	// entries fit into 64 MiB.
 	MaxBytes int64
 	// MaxTTL is the longest that anything counts; default 24 h.
 	MaxTTL time.Duration
@@ -154,7 +156,7 @@ func (c *Cache) Put(name string, qtype uint16, e Entry) {
 		s.fail(h, r, &c.cfg, now)
 		return
 	}
-	ttl := c.limited(e.Kind, e.TTL)
+	ttl := c.Limit(e.Kind, e.TTL)
 	key := keyHash(h, r.qtype(), false)
 	if i := s.find(key, wire, r.qtype(), false); i >= 0 {
 		old := s.at(s.slots[i].ref)
@@ -176,8 +178,9 @@ func (c *Cache) Put(name string, qtype uint16, e Entry) {
 	}
 }
 
-// limited returns how long an entry counts that was received with a TTL.
-func (c *Cache) limited(k Kind, ttl uint32) uint32 {
+// Limit returns for how many seconds an entry counts that was received with a
+// TTL, if it is no failure.
+func (c *Cache) Limit(k Kind, ttl uint32) uint32 {
 	if k == Records {
 		return min(max(ttl, seconds(c.cfg.MinTTL)), seconds(c.cfg.MaxTTL))
 	}
@@ -241,6 +244,25 @@ func (c *Cache) GetData(name string, qtype uint16) (Entry, State) {
 	return c.get(name, qtype, false)
 }
 
+// Exact returns the data of exactly a name and type: not what follows from a name
+// above that does not exist, and no failure. It is Get for who asks about every name
+// above one, of which Get looks at all that are above again. Stale data do not count
+// where it was learnt later that the name does not exist.
+func (c *Cache) Exact(name string, qtype uint16) (Entry, State) {
+	wire, err := wireName(name)
+	if err != nil {
+		return Entry{}, Missing
+	}
+	now := c.cfg.Now().UnixNano()
+	e, state := c.lookup(wire, qtype, false, now)
+	if state == Stale {
+		if denial, denied := c.lookup(wire, dns.TypeNone, false, now); denied != Missing && denial.Stored.After(e.Stored) {
+			return Entry{}, Missing
+		}
+	}
+	return e, state
+}
+
 func (c *Cache) get(name string, qtype uint16, failures bool) (Entry, State) {
 	wire, err := wireName(name)
 	if err != nil {
@@ -255,7 +277,7 @@ func (c *Cache) get(name string, qtype uint16, failures bool) (Entry, State) {
 	if denied == Fresh {
 		return denial, Fresh
 	}
-	for above := parent(wire); len(above) > 1; above = parent(above) {
+	for above := wirename.Parent(wire); len(above) > 1; above = wirename.Parent(above) {
 		if e, s := c.lookup(above, dns.TypeNone, false, now); s == Fresh {
 			return e, Fresh
 		}
@@ -270,9 +292,6 @@ func (c *Cache) get(name string, qtype uint16, failures bool) (Entry, State) {
 	}
 	return exact, state
 }
-
-// parent returns the name above one in wire form that is not the root's.
-func parent(name []byte) []byte { return name[1+int(name[0]):] }
 
 // lookup returns the entry of exactly a name and type.
 func (c *Cache) lookup(name []byte, qtype uint16, failure bool, now int64) (Entry, State) {
@@ -315,7 +334,7 @@ func (c *Cache) Dump(name string) []Item {
 		r := s.at(s.slots[i].ref)
 		state := s.state(r, now)
 		if e, err := r.unpack(now); err == nil && state != Missing {
-			items = append(items, Item{nameOf(r.name()), r.qtype(), state, e})
+			items = append(items, Item{wirename.Text(r.name()), r.qtype(), state, e})
 		}
 		return false
 	})
@@ -346,7 +365,7 @@ func (c *Cache) each(name string, f func(s *shard, i int) bool) {
 		s.visit(start, min(start+batch, len(s.slots)), wire, f)
 	}
 	for above := wire; len(above) > 1; {
-		above = parent(above)
+		above = wirename.Parent(above)
 		s, h := c.shardOf(above)
 		func() {
 			s.mu.Lock()
@@ -378,7 +397,8 @@ type Stats struct {
 	// Bytes is what they take, with their tables; MaxBytes what they may.
 	Bytes, MaxBytes int64
 	// FastHits counts what AnswerFast answered; Evicted what made room for others;
-	// TooLarge and Outranked what Put did not keep.
+	// TooLarge what Put did not keep because it is larger than 32 KiB, or cannot be
+	// packed at all; Outranked what it did not because something better is known.
 	FastHits, Evicted, TooLarge, Outranked uint64
 }
 
@@ -396,6 +416,3 @@ func (c *Cache) Stats() Stats {
 	}
 	return st
 }
-
-// Entries returns how many are remembered.
-func (c *Cache) Entries() int { return c.Stats().Entries }

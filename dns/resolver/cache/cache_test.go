@@ -47,7 +47,7 @@ func entry(t testing.TB, text string) Entry {
 		t.Fatalf("no entry: %q", text)
 	}
 	e := Entry{Source: source, TTL: 60}
-	for r := RankGlue; r <= RankAnswer; r++ {
+	for r := RankForwarded; r <= RankAnswer; r++ {
 		if r.String() == rank {
 			e.Rank = r
 		}
@@ -79,9 +79,6 @@ func brief(e Entry, s State) string {
 		return "missing"
 	}
 	parts := []string{s.String(), fmt.Sprint(e.TTL), e.Kind.String()}
-	if e.Denied != "" {
-		parts = append(parts, e.Denied)
-	}
 	for _, rr := range e.Records {
 		parts = append(parts, strings.ReplaceAll(rr.String(), "\t", " "))
 	}
@@ -124,21 +121,21 @@ func TestWhatIsRemembered(t *testing.T) {
 		}},
 		{"\"no\" has a limit of its own", func(c *Config) { c.MaxNegativeTTL = 7 * time.Second }, []step{
 			{0, "x.example.com. A answer ns: NODATA " + soa, "x.example.com. A", "fresh | 7 | no such type | example.com."},
-			{0, "y.example.com. A answer ns: NXDOMAIN " + soa, "y.example.com. A", "fresh | 7 | no such name | y.example.com. | example.com."},
+			{0, "y.example.com. A answer ns: NXDOMAIN " + soa, "y.example.com. A", "fresh | 7 | no such name | example.com."},
 		}},
 		{"what counts for no time is not remembered, and ends what was", nil, []step{
 			{0, "a. A answer ns: a. 60 IN A 192.0.2.1", "a. A", "fresh | 60 | records | a. 60 IN A 192.0.2.1"},
 			{0, "a. A answer ns: a. 0 IN A 192.0.2.2", "a. A", "missing"},
 		}},
 		{"that a name does not exist goes for every type and all below", nil, []step{
-			{0, "x.example.com. A answer ns: NXDOMAIN " + soa, "x.example.com. TXT", "fresh | 60 | no such name | x.example.com. | example.com."},
-			{0, "", "a.b.x.example.com. MX", "fresh | 60 | no such name | x.example.com. | example.com."},
+			{0, "x.example.com. A answer ns: NXDOMAIN " + soa, "x.example.com. TXT", "fresh | 60 | no such name | example.com."},
+			{0, "", "a.b.x.example.com. MX", "fresh | 60 | no such name | example.com."},
 			{0, "", "example.com. MX", "missing"},
 			{60 * time.Second, "", "a.x.example.com. A", "missing"},
-			{0, "", "x.example.com. A", "stale | 0 | no such name | x.example.com. | example.com."},
+			{0, "", "x.example.com. A", "stale | 0 | no such name | example.com."},
 		}},
 		{"but not for what is known to exist", nil, []step{
-			{0, "x.example.com. A answer ns: NXDOMAIN " + soa, "x.example.com. A", "fresh | 60 | no such name | x.example.com. | example.com."},
+			{0, "x.example.com. A answer ns: NXDOMAIN " + soa, "x.example.com. A", "fresh | 60 | no such name | example.com."},
 			{0, "x.example.com. TXT answer ns: x.example.com. 60 IN TXT a", "x.example.com. A", "missing"},
 		}},
 		{"that a type does not exist goes for that type", nil, []step{
@@ -150,14 +147,14 @@ func TestWhatIsRemembered(t *testing.T) {
 		}},
 		{"data of a lower rank do not replace those of a higher one", nil, []step{
 			{0, "a. A answer ns: a. 60 IN A 192.0.2.1", "a. A", "fresh | 60 | records | a. 60 IN A 192.0.2.1"},
-			{0, "a. A glue ns: a. 600 IN A 192.0.2.66", "a. A", "fresh | 60 | records | a. 60 IN A 192.0.2.1"},
-			{60 * time.Second, "a. A glue ns: a. 600 IN A 192.0.2.66", "a. A", "fresh | 600 | records | a. 600 IN A 192.0.2.66"},
+			{0, "a. A forwarded ns: a. 600 IN A 192.0.2.66", "a. A", "fresh | 60 | records | a. 60 IN A 192.0.2.1"},
+			{60 * time.Second, "a. A forwarded ns: a. 600 IN A 192.0.2.66", "a. A", "fresh | 600 | records | a. 600 IN A 192.0.2.66"},
 			{0, "a. A answer ns: a. 60 IN A 192.0.2.1", "a. A", "fresh | 60 | records | a. 60 IN A 192.0.2.1"},
 		}},
 		{"of what is stale the younger counts", nil, []step{
 			{0, "x.example.com. A answer ns: x.example.com. 70 IN A 192.0.2.1", "x.example.com. A", "fresh | 70 | records | x.example.com. 70 IN A 192.0.2.1"},
-			{71 * time.Second, "x.example.com. A answer ns: NXDOMAIN " + soa, "x.example.com. A", "fresh | 60 | no such name | x.example.com. | example.com."},
-			{61 * time.Second, "", "x.example.com. A", "stale | 0 | no such name | x.example.com. | example.com."},
+			{71 * time.Second, "x.example.com. A answer ns: NXDOMAIN " + soa, "x.example.com. A", "fresh | 60 | no such name | example.com."},
+			{61 * time.Second, "", "x.example.com. A", "stale | 0 | no such name | example.com."},
 		}},
 		{"a failure counts when there is nothing fresh", nil, []step{
 			{0, "a. A answer ns: FAILED nobody answers", "a. A", "fresh | 1 | failure | nobody answers"},
@@ -213,7 +210,7 @@ func TestAnEntryIsWholeAgain(t *testing.T) {
 	c.Put("x.example.com.", dns.TypeA, want)
 	*now = now.Add(41 * time.Second)
 	got, _ := c.Get("www.x.example.com.", dns.TypeA)
-	want.Denied, want.TTL, want.Stored, want.Period = "x.example.com.", 19, epoch, 60
+	want.TTL, want.Stored = 19, epoch
 	want.SOA.Hdr.Ttl, want.SOA.Hdr.Rdlength = 19, got.SOA.Hdr.Rdlength
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -236,6 +233,54 @@ func TestGetDataFindsWhatIsStaleBesideAFailure(t *testing.T) {
 	}
 	c.Recovered("a.", dns.TypeA)
 	if got := brief(c.Get("a.", dns.TypeA)); got != "stale | 0 | records | a. 0 IN A 192.0.2.1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestExactLooksInOnePlace(t *testing.T) {
+	c, now := newCache(t, nil)
+	c.Put("a.example.com.", dns.TypeA, entry(t, "answer ns: a.example.com. 60 IN A 192.0.2.1"))
+	c.Put("a.example.com.", dns.TypeTXT, entry(t, "answer ns: NODATA "+soa))
+	c.Put("a.example.com.", dns.TypeMX, entry(t, "answer ns: FAILED nobody"))
+	c.Put("gone.example.com.", dns.TypeA, entry(t, "answer ns: NXDOMAIN "+soa))
+	for _, tt := range []struct{ asked, want string }{
+		{"a.example.com. A", "fresh | 60 | records | a.example.com. 60 IN A 192.0.2.1"},
+		{"a.example.com. TXT", "fresh | 60 | no such type | example.com."},
+		{"a.example.com. MX", "missing"},
+		{"gone.example.com. A", "missing"},
+		{"a.gone.example.com. A", "missing"},
+		{"a..b. A", "missing"},
+	} {
+		name, qtype, _ := strings.Cut(tt.asked, " ")
+		if got := brief(c.Exact(name, dns.StringToType[qtype])); got != tt.want {
+			t.Errorf("%s: got %s, expected %s", tt.asked, got, tt.want)
+		}
+	}
+	*now = now.Add(61 * time.Second)
+	if got := brief(c.Exact("a.example.com.", dns.TypeA)); got != "stale | 0 | records | a.example.com. 0 IN A 192.0.2.1" {
+		t.Errorf("got %s", got)
+	}
+	c.Put("a.example.com.", dns.TypeA, entry(t, "answer ns: NXDOMAIN "+soa))
+	if got := brief(c.Exact("a.example.com.", dns.TypeA)); got != "missing" {
+		t.Errorf("although the name does not exist any more: %s", got)
+	}
+}
+
+func TestNamesAreAsLongAsTheyMayBe(t *testing.T) {
+	c, now := newCache(t, nil)
+	long := strings.Repeat(strings.Repeat("a", 62)+".", 4) // 253 octets in wire form
+	for name, want := range map[string]State{"a." + long: Fresh, "aa." + long: Missing, "aaa." + long: Missing} {
+		c.Put(name, dns.TypeA, Entry{Rank: RankAnswer, TTL: 60, Records: rrs(t, ". 60 IN A 192.0.2.1")})
+		c.Put(name, dns.TypeTXT, Entry{Kind: Failed, Code: 22, Sentence: "no"})
+		_, data := c.Get(name, dns.TypeA)
+		if _, failure := c.Get(name, dns.TypeTXT); data != want || failure != want {
+			t.Errorf("%d octets: %s, and the failure %s; expected %s", len(name)+1, data, failure, want)
+		}
+	}
+	if st := c.Stats(); st.Entries != 2 {
+		t.Errorf("%d entries", st.Entries)
+	}
+	if got := summary(ask(t, c, *now, "a."+long, dns.TypeA, nil)); !strings.HasPrefix(got, "NOERROR | a.") {
 		t.Errorf("got %s", got)
 	}
 }
@@ -271,7 +316,7 @@ func TestDumpAndRemove(t *testing.T) {
 	if _, s := c.Get("b.example.com.", dns.TypeA); s != Fresh {
 		t.Error("another name is gone")
 	}
-	if n := c.Entries(); n != 2 {
+	if n := c.Stats().Entries; n != 2 {
 		t.Errorf("%d entries are left, expected 2", n)
 	}
 	if n := c.Remove("a.example.com."); n != 0 {

@@ -29,30 +29,23 @@ func (k Kind) String() string {
 }
 
 // A Rank is how far the data of an entry is to be trusted (RFC 2181, section
-// 5.4.1). Data never replaces fresh data of a higher rank.
+// 5.4.1). Data never replaces fresh data of a higher rank. Glue and the NS sets of
+// referrals have none: by construction they are never put here, and so never given
+// to a client.
 type Rank uint8
 
 const (
-	// RankGlue is an address from the additional section of a referral. It
-	// leads to a name server, and is never given to a client.
-	RankGlue Rank = iota + 1
-	// RankReferral is an NS set from the authority section of a referral;
-	// likewise.
-	RankReferral
 	// RankForwarded is an answer of a server that is not authoritative, to
 	// which the zone is forwarded.
-	RankForwarded
+	RankForwarded Rank = iota + 1
 	// RankAnswer is the answer of an authoritative server.
 	RankAnswer
 )
 
-// String returns "glue", "referral", "forwarded" or "answer".
+// String returns "forwarded" or "answer", or "unknown" where there is none.
 func (r Rank) String() string {
-	return [...]string{"unknown", "glue", "referral", "forwarded", "answer"}[min(r, RankAnswer)]
+	return [...]string{"unknown", "forwarded", "answer"}[min(r, RankAnswer)]
 }
-
-// ForClients reports whether clients may be given data of this rank.
-func (r Rank) ForClients() bool { return r >= RankForwarded }
 
 // An Entry is one thing that is known, as it is put into the cache and taken out
 // of it for the general path.
@@ -64,9 +57,6 @@ type Entry struct {
 	Records []dns.RR
 	// SOA comes with NoType and NoName, where the server sent it.
 	SOA *dns.SOA
-	// Denied is the name that does not exist, of NoName: the one asked for, or
-	// one above it. Set by the cache.
-	Denied string
 	// Code and Sentence explain Kind Failed (RFC 8914).
 	Code     uint16
 	Sentence string
@@ -77,10 +67,8 @@ type Entry struct {
 	// Source is who said so, for people: "dns-com", "198.51.100.53". Up to 63
 	// octets are kept.
 	Source string
-	// Stored is when it was learnt; set by the cache.
+	// Stored is when it was learnt; set by the cache, and by nobody else.
 	Stored time.Time
-	// Period is how many seconds it was good for then; set by the cache.
-	Period uint32
 }
 
 // A State is whether an entry is there, and still counts.

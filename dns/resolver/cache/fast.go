@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/server"
 )
 
@@ -23,13 +24,12 @@ const (
 
 // AnswerFast answers from what is fresh, as [server.Fast] has it: a set, the chain
 // of CNAMEs to it, "no" with the SOA, or a failure. It reports false for what is
-// unknown, stale, of too low a rank, or does not fit. Sets of several records
-// begin with a different one each time, by the message's id, as clients take the
-// first.
+// unknown, stale, or does not fit. Sets of several records begin with a different
+// one each time, by the message's id, as clients take the first.
 func (c *Cache) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
 	a := answering{q: q, reply: reply, msg: msg, at: 12}
 	first, _ := c.shardOf(q.Name)
-	var target [256]byte // on the stack, and so in no struct
+	var target [wirename.Max]byte // on the stack, and so in no struct
 	name := q.Name
 	for range maxFastAliases + 1 {
 		switch c.step(&a, name) {
@@ -39,8 +39,7 @@ func (c *Cache) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastRe
 		case stuck:
 			return a.msg, false
 		}
-		name = target[:copy(target[:], a.msg[a.at:])]
-		lower(name)
+		name = wirename.AppendLower(target[:0], a.msg[a.at:])
 	}
 	return a.msg, false
 }
@@ -69,12 +68,12 @@ func (c *Cache) step(a *answering, name []byte) progress {
 	s, h := c.shardOf(name)
 	p, known, due := c.exact(a, name, s, h)
 	if due != dns.TypeNone {
-		c.cfg.Prefetch(nameOf(name), due)
+		c.cfg.Prefetch(wirename.Text(string(name)), due) // of a copy, or else every name would be on the heap
 	}
 	if p != unknown {
 		return p
 	}
-	for above := parent(name); len(above) > 1; above = parent(above) {
+	for above := wirename.Parent(name); len(above) > 1; above = wirename.Parent(above) {
 		s, h := c.shardOf(above)
 		if p := c.denied(a, name, s, h, above); p != unknown {
 			return p
@@ -93,7 +92,7 @@ func (c *Cache) exact(a *answering, name []byte, s *shard, h uint64) (p progress
 	defer s.mu.RUnlock()
 	if i := s.find(keyHash(h, a.q.Type, false), name, a.q.Type, false); i >= 0 {
 		r := s.at(s.slots[i].ref)
-		if a.usable(r) {
+		if r.counts(a.q.Now) {
 			return a.records(r), true, c.asked(a, s, i, r, a.q.Type)
 		}
 		known = s.state(r, a.q.Now) != Missing
@@ -101,7 +100,7 @@ func (c *Cache) exact(a *answering, name []byte, s *shard, h uint64) (p progress
 	if a.q.Type != dns.TypeCNAME {
 		if i := s.find(keyHash(h, dns.TypeCNAME, false), name, dns.TypeCNAME, false); i >= 0 {
 			if r := s.at(s.slots[i].ref); r.kind() == Records {
-				if a.usable(r) {
+				if r.counts(a.q.Now) {
 					return a.alias(r), true, c.asked(a, s, i, r, dns.TypeCNAME)
 				}
 				known = known || s.state(r, a.q.Now) != Missing
@@ -110,16 +109,12 @@ func (c *Cache) exact(a *answering, name []byte, s *shard, h uint64) (p progress
 	}
 	if i := s.find(keyHash(h, dns.TypeNone, false), name, dns.TypeNone, false); i >= 0 {
 		r := s.at(s.slots[i].ref)
-		if a.usable(r) {
+		if r.counts(a.q.Now) {
 			return a.negative(r, 0), true, c.asked(a, s, i, r, a.q.Type)
 		}
 		known = known || s.state(r, a.q.Now) != Missing
 	}
 	return unknown, known, dns.TypeNone
-}
-
-func (a *answering) usable(r record) bool {
-	return r.counts(a.q.Now) && r.rank().ForClients()
 }
 
 // asked counts that a client was given an entry, and returns its type when the
@@ -193,7 +188,7 @@ func (c *Cache) denied(a *answering, name []byte, s *shard, h uint64, above []by
 		return unknown
 	}
 	r := s.at(s.slots[i].ref)
-	if !a.usable(r) {
+	if !r.counts(a.q.Now) {
 		return unknown
 	}
 	s.bump(i, false)

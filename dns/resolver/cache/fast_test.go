@@ -85,7 +85,7 @@ func TestAnswerFast(t *testing.T) {
 	put("gone.example.com.", "A", "answer dns-com: NXDOMAIN "+soa)
 	put("www.example.com.", "TXT", "answer dns-com: NODATA "+soa)
 	put("bare.example.com.", "TXT", "answer dns-com: NODATA")
-	put("glue.example.com.", "A", "glue ns: glue.example.com. 60 IN A 192.0.2.66")
+	put("corp.example.com.", "A", "forwarded ns: corp.example.com. 60 IN A 192.0.2.66")
 	put("old.example.com.", "A", "answer ns: old.example.com. 5 IN A 192.0.2.1")
 	put("old.example.com.", "A", "answer ns: FAILED nobody answers")
 	put("dead.example.com.", "A", "answer ns: FAILED nobody answers")
@@ -109,7 +109,7 @@ func TestAnswerFast(t *testing.T) {
 		{"no such name above", "A.b.Gone.example.com. A", "NXDOMAIN | | " + counted + " | 0 NXDOMAIN cached 0 s ago from dns-com"},
 		{"no such type", "www.example.com. TXT", "NOERROR | | " + counted + " | 0 No record of type TXT cached 0 s ago from dns-com"},
 		{"no such type without SOA", "bare.example.com. TXT", "NOERROR | | | 0 No record of type TXT cached 0 s ago from dns-com"},
-		{"glue is never given to a client", "glue.example.com. A", "left"},
+		{"what is not authoritative is an answer too", "corp.example.com. A", "NOERROR | corp.example.com. 60 IN A 192.0.2.66; | |"},
 		{"a failure is answered with its reason", "dead.example.com. A", "SERVFAIL | | | 22 nobody answers"},
 		{"what is unknown is left", "unknown.example.com. A", "left"},
 		{"what is too long is left", "toolong.example.com. TXT", "left"},

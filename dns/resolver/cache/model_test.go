@@ -108,21 +108,16 @@ func (m *model) compose(name string, qtype uint16) string {
 		e, s := m.get(name, qtype)
 		alias, as := m.get(name, dns.TypeCNAME)
 		exact := m.data[modelKey(name, qtype)]
-		exactFresh := m.state(exact, exact.ends != time.Time{}) == Fresh && exact.Rank.ForClients()
+		exactFresh := m.state(exact, exact.ends != time.Time{}) == Fresh
 		switch {
 		case exactFresh && exact.Kind == Records:
 			return strings.Join(append(answer, sorted(exact.Entry.Records)...), "; ")
 		case exactFresh:
 			return strings.Join(append(answer, "NODATA"), "; ")
-		case qtype != dns.TypeCNAME && as == Fresh && alias.Kind == Records && alias.Rank.ForClients():
+		case qtype != dns.TypeCNAME && as == Fresh && alias.Kind == Records:
 			answer = append(answer, sorted(alias.Entry.Records)...)
 			name = dns.CanonicalName(alias.Entry.Records[0].(*dns.CNAME).Target)
 			continue
-		}
-		if s == Fresh && !e.Rank.ForClients() { // glue hides what there is above
-			delete(m.data, modelKey(name, qtype))
-			e, s = m.get(name, qtype)
-			m.data[modelKey(name, qtype)] = exact
 		}
 		switch {
 		case s == Fresh && e.Kind == NoName:
@@ -171,11 +166,10 @@ func TestTheCacheIsAsItsModel(t *testing.T) {
 		m = &model{now: *now, cfg: c.cfg, data: map[string]modelled{}, failures: map[string]modelled{}}
 		for step := range 1000 {
 			name, qtype := random(), types[rand.IntN(len(types))]
-			e := Entry{Rank: Rank(1 + rand.IntN(4)), Source: "ns", TTL: uint32(rand.IntN(40))}
+			e := Entry{Rank: Rank(1 + rand.IntN(2)), Source: "ns", TTL: uint32(rand.IntN(40))}
 			h := dns.RR_Header{Name: name, Rrtype: qtype, Class: dns.ClassINET, Ttl: e.TTL}
 			switch e.Kind = Kind(rand.IntN(6)); e.Kind {
 			case NoType, NoName:
-				e.Rank = max(e.Rank, RankForwarded) // nothing else says "no"
 				e.SOA = rrs(t, "example. 40 IN SOA a. b. 1 1 1 1 40")[0].(*dns.SOA)
 			case Failed:
 				e.Sentence = "x"

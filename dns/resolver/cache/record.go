@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
-	"unicode/utf8"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
+	"minicloud.internal/dns/server"
 )
 
 // A record is an entry in packed form, at an offset that is a multiple of 8:
@@ -35,8 +37,6 @@ type record []byte
 const (
 	headerSize = 24
 	maxSource  = 63
-	// maxSentence is the room of a [server.FastReply].
-	maxSentence = 255
 	// noOwner stands for "no SOA": a name's last label begins before it.
 	noOwner = 0xFF
 	deadBit = 0x80
@@ -105,31 +105,8 @@ func (r record) left(now int64) uint32 {
 
 // wireName returns a name in wire form and lower case.
 func wireName(name string) ([]byte, error) {
-	buf := make([]byte, 256)
-	n, err := dns.PackDomainName(dns.Fqdn(name), buf, 0, nil, false)
-	if err != nil {
-		return nil, err
-	}
-	lower(buf[:n])
-	return buf[:n], nil
-}
-
-// lower puts a name in wire form into lower case (RFC 4343). No octet of a length
-// is a letter.
-func lower(name []byte) {
-	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			name[i] = c + 'a' - 'A'
-		}
-	}
-}
-
-func nameOf(wire []byte) string {
-	name, _, err := dns.UnpackDomainName(wire, 0)
-	if err != nil {
-		return "."
-	}
-	return name
+	wire, err := wirename.Pack(name)
+	return wirename.AppendLower(wire[:0], wire), err
 }
 
 var errNotKept = errors.New("cannot be remembered")
@@ -144,7 +121,7 @@ func pack(name []byte, qtype uint16, e *Entry) (record, error) {
 		qtype = dns.TypeNone
 	}
 	binary.LittleEndian.PutUint16(r[4:], qtype)
-	source := cut(e.Source, maxSource)
+	source := server.CutText(e.Source, maxSource)
 	r[22] = byte(len(source))
 	r = append(append(r, name...), source...)
 	start := len(r)
@@ -152,7 +129,7 @@ func pack(name []byte, qtype uint16, e *Entry) (record, error) {
 	switch {
 	case e.Kind == Failed:
 		r = binary.BigEndian.AppendUint16(r, e.Code)
-		r = append(r, cut(e.Sentence, maxSentence)...)
+		r = append(r, server.CutText(e.Sentence, server.MaxSentence)...)
 	case e.Kind == Records:
 		if len(e.Records) == 0 || len(e.Records) > 0xFFFF {
 			return nil, errNotKept
@@ -180,17 +157,6 @@ func pack(name []byte, qtype uint16, e *Entry) (record, error) {
 	return r, nil
 }
 
-// cut returns the first n octets of a text, or fewer: no part of a character.
-func cut(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:n]
-}
-
 // appendRR appends a DNS record without its owner, which it returns in lower case.
 func appendRR(r record, rr dns.RR) (record, []byte, error) {
 	buf := make([]byte, dns.Len(rr)+64)
@@ -207,8 +173,7 @@ func appendRR(r record, rr dns.RR) (record, []byte, error) {
 	if _, _, err := dns.UnpackRR(buf[:n], 0); err != nil {
 		return nil, nil, err
 	}
-	lower(buf[:start])
-	return append(r, buf[start:n]...), buf[:start], nil
+	return append(r, buf[start:n]...), wirename.AppendLower(buf[:0], buf[:start]), nil
 }
 
 // stamp sets from when on and for how many seconds the record counts.
@@ -225,18 +190,14 @@ func (r record) unpack(now int64) (Entry, error) {
 		TTL:    r.left(now),
 		Source: string(r.source()),
 		Stored: time.Unix(0, r.stored()),
-		Period: r.ttl(),
 	}
 	data := r.data()
-	switch e.Kind {
-	case Failed:
+	if e.Kind == Failed {
 		if len(data) < 2 {
 			return Entry{}, errNotKept
 		}
 		e.Code, e.Sentence = binary.BigEndian.Uint16(data), string(data[2:])
 		return e, nil
-	case NoName:
-		e.Denied = nameOf(r.name())
 	}
 	owner := r.name()
 	if r.owner() != noOwner {

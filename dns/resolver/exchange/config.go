@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"crypto/x509"
 	"net/netip"
 	"time"
@@ -45,28 +46,13 @@ func DefaultSettings() Settings {
 
 // ValidateExchange reports the first bad value as a [kit.KeyError].
 func (s Settings) ValidateExchange() error {
-	for _, d := range []struct {
-		key       string
-		value     time.Duration
-		low, high time.Duration
-	}{
-		{"query_timeout", s.QueryTimeout, time.Millisecond, time.Minute},
-		{"forward_timeout", s.ForwardTimeout, time.Millisecond, time.Minute},
-		{"upstream_idle", s.UpstreamIdle, time.Millisecond, 10 * time.Minute},
-	} {
-		if d.value < d.low || d.value > d.high {
-			return kit.KeyErrorf(d.key, "is %v, expected %v to %v", d.value, d.low, d.high)
-		}
-	}
-	for _, n := range []struct {
-		key         string
-		value, high int
-	}{{"max_upstream", s.MaxUpstream, maxServers}, {"max_upstream_per_server", s.MaxUpstreamPerServer, s.MaxUpstream}} {
-		if n.value < 1 || n.value > n.high {
-			return kit.KeyErrorf(n.key, "is %d, expected 1 to %d", n.value, n.high)
-		}
-	}
-	return nil
+	return cmp.Or(
+		kit.CheckRange("query_timeout", s.QueryTimeout, time.Millisecond, time.Minute),
+		kit.CheckRange("forward_timeout", s.ForwardTimeout, time.Millisecond, time.Minute),
+		kit.CheckRange("upstream_idle", s.UpstreamIdle, time.Millisecond, 10*time.Minute),
+		kit.CheckRange("max_upstream", s.MaxUpstream, 1, maxServers),
+		kit.CheckRange("max_upstream_per_server", s.MaxUpstreamPerServer, 1, s.MaxUpstream),
+	)
 }
 
 // Config is what an [Exchanger] is built from.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // An Exchanger puts questions to servers, and remembers how they took it. It is
@@ -63,8 +65,8 @@ type Options struct {
 	// Hurry says that others could be asked: a server that is silent twice, for
 	// as long as was measured of it, is given up before Timeout.
 	Hurry bool
-	// Timeout is the time for each way in which the question is put, and half of
-	// that for all of them; 0 means query_timeout.
+	// Timeout is the time for each way in which the question is put, and half as
+	// long again for all of them; 0 means query_timeout.
 	Timeout time.Duration
 }
 
@@ -194,8 +196,8 @@ type call struct {
 // place waits for a place and asks.
 func (c *call) place(ctx context.Context) *Error {
 	x := c.x
-	if _, ok := dns.IsDomainName(c.name); !ok {
-		return &Error{Unaskable, fmt.Errorf("%q is no domain name", c.name)}
+	if _, err := wirename.Pack(c.name); err != nil {
+		return &Error{Unaskable, err}
 	}
 	if addr := c.to.Addr.Addr(); !addr.IsValid() || !c.to.Configured && !x.Askable(addr) {
 		return &Error{Outcome: Unaskable}

@@ -464,6 +464,7 @@ func TestWhatCannotBeAskedIsNot(t *testing.T) {
 		{"this machine, on a name server's word", "www.example.com.", At(netip.MustParseAddr("127.0.0.1")), "error: is no address to be asked"},
 		{"nobody", "www.example.com.", Target{Configured: true}, "error: is no address to be asked"},
 		{"what is no name", "www..example.com.", At(nsAddr), `error: was not asked: "www..example.com." is no domain name`},
+		{"a name of 256 octets", strings.Repeat("a.", 126) + "aa.", At(nsAddr), `error: was not asked: "` + strings.Repeat("a.", 126) + `aa." is no domain name`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

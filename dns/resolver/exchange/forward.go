@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/server"
 )
 
 // A Forwarder puts questions to servers that resolve by themselves, in the order
@@ -25,6 +27,10 @@ func (x *Exchanger) Forwarder(targets []Target) *Forwarder {
 	}
 	return f
 }
+
+// Targets returns whom it asks, in the order of the configuration. They must not be
+// changed.
+func (f *Forwarder) Targets() []Target { return f.targets }
 
 // A ForwardError is why none of the targets gave an answer.
 type ForwardError struct {
@@ -76,10 +82,7 @@ func (f *Forwarder) trouble(m *dns.Msg) string {
 	switch {
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
 		f.x.Count(Refused)
-		if name, ok := dns.RcodeToString[m.Rcode]; ok {
-			return "answered " + name
-		}
-		return "answered with an unknown response code"
+		return "answered " + server.RcodeName(m.Rcode)
 	case !m.RecursionAvailable && !m.Authoritative:
 		f.x.Count(Lame)
 		return "does not resolve for others"

@@ -5,8 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/miekg/dns"
-
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/kit"
 )
 
@@ -101,7 +100,7 @@ func ParseTarget(key, s string) (Target, error) {
 		if t.Transport != TLS {
 			return Target{}, kit.KeyErrorf(key, `is %q, but only "tls://" has a name after "#"`, s)
 		}
-		if _, ok := dns.IsDomainName(name); !ok || name == "" || name == "." {
+		if wire, err := wirename.Pack(name); err != nil || string(wire) == wirename.Root {
 			return Target{}, kit.KeyErrorf(key, `is %q, but after "#" stands no name, as in "tls://192.0.2.1#dns.example"`, s)
 		}
 		t.TLSName = strings.TrimSuffix(name, ".")

@@ -28,6 +28,7 @@ func TestParseTargets(t *testing.T) {
 		{"another transport", []string{"https://192.0.2.1"}, `addresses[0] is "https://192.0.2.1", whose transport is unknown; expected`},
 		{"a name without TLS", []string{"192.0.2.1#dns.example"}, `addresses[0] is "192.0.2.1#dns.example", but only "tls://" has a name after "#"`},
 		{"an empty name", []string{"tls://192.0.2.1#"}, `addresses[0] is "tls://192.0.2.1#", but after "#" stands no name, as in`},
+		{"a name of 256 octets", []string{"tls://192.0.2.1#" + strings.Repeat("a.", 126) + "aa"}, `addresses[0] is "tls://192.0.2.1#` + strings.Repeat("a.", 126) + `aa", but after "#" stands no name, as in`},
 		{"port 0", []string{"192.0.2.1:0"}, `addresses[0] is "192.0.2.1:0", expected a port from 1 to 65535 after the colon, or none`},
 		{"no port after the colon", []string{"192.0.2.1:"}, `addresses[0] is "192.0.2.1:", expected an address such as`},
 		{"no machine at all", []string{"0.0.0.0"}, `addresses[0] is "0.0.0.0", which is not the address of one machine`},

@@ -1,6 +1,7 @@
 package iterate
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -76,38 +77,21 @@ func DefaultLimits() Limits {
 
 // ValidateLimits reports the first bad value as a [kit.KeyError].
 func (l Limits) ValidateLimits() error {
-	for _, n := range []struct {
-		key              string
-		value, low, high int
-	}{
-		{"max_queries", l.MaxQueries, 1, 1000},
-		{"max_referrals", l.MaxReferrals, 1, 1000},
-		{"max_aliases", l.MaxAliases, 1, 100},
-		{"max_glueless", l.MaxGlueless, 0, 100},
-		{"max_depth", l.MaxDepth, 1, 20},
-		{"max_servers", l.MaxServers, 1, 100},
-		{"max_addresses", l.MaxAddresses, 1, 100},
-		{"max_records", l.MaxRecords, 1, 4096},
-		{"max_minimise", l.MaxMinimise, 0, 100},
-		{"attempts", l.Attempts, 1, 10},
-		{"max_delegations", l.MaxDelegations, 1, 100_000_000},
-	} {
-		if n.value < n.low || n.value > n.high {
-			return kit.KeyErrorf(n.key, "is %d, expected %d to %d", n.value, n.low, n.high)
-		}
-	}
-	for _, d := range []struct {
-		key              string
-		value, low, high time.Duration
-	}{
-		{"resolve_timeout", l.ResolveTimeout, time.Millisecond, 5 * time.Minute},
-		{"max_delegation_ttl", l.MaxDelegationTTL, time.Second, 7 * 24 * time.Hour},
-	} {
-		if d.value < d.low || d.value > d.high {
-			return kit.KeyErrorf(d.key, "is %v, expected %v to %v", d.value, d.low, d.high)
-		}
-	}
-	return nil
+	return cmp.Or(
+		kit.CheckRange("max_queries", l.MaxQueries, 1, 1000),
+		kit.CheckRange("max_referrals", l.MaxReferrals, 1, 1000),
+		kit.CheckRange("max_aliases", l.MaxAliases, 1, 100),
+		kit.CheckRange("max_glueless", l.MaxGlueless, 0, 100),
+		kit.CheckRange("max_depth", l.MaxDepth, 1, 20),
+		kit.CheckRange("max_servers", l.MaxServers, 1, 100),
+		kit.CheckRange("max_addresses", l.MaxAddresses, 1, 100),
+		kit.CheckRange("max_records", l.MaxRecords, 1, 4096),
+		kit.CheckRange("max_minimise", l.MaxMinimise, 0, 100),
+		kit.CheckRange("attempts", l.Attempts, 1, 10),
+		kit.CheckRange("max_delegations", l.MaxDelegations, 1, 100_000_000),
+		kit.CheckRange("resolve_timeout", l.ResolveTimeout, time.Millisecond, 5*time.Minute),
+		kit.CheckRange("max_delegation_ttl", l.MaxDelegationTTL, time.Second, 7*24*time.Hour),
+	)
 }
 
 // Config is what an [Iterator] is made of.

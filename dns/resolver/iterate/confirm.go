@@ -90,13 +90,14 @@ func (it *Iterator) confirmNow(ctx context.Context, d *Delegation) {
 		better, result = &same, "failed"
 	}
 	it.metrics.confirmed.WithLabelValues(result).Inc()
-	better.Confirmed, better.ends = true, d.ends
+	better.Confirmed = true
 	if d.Zone != "." {
 		it.delegations.replace(d, better)
 		return
 	}
 	now := it.now()
-	it.delegations.put(better, now.Add(min(max(ttl, minRootTTL), it.limits.MaxDelegationTTL)), now)
+	better.ends = now.Add(min(max(ttl, minRootTTL), it.limits.MaxDelegationTTL))
+	it.delegations.put(better, now)
 }
 
 // confirmed returns the delegation as the zone's own servers give it, and its

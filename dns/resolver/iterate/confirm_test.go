@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -127,6 +128,19 @@ func TestConfirmation(t *testing.T) {
 		ask(it, "www. A", Options{})
 		settled(t, it, ".")
 	})
+	t.Run("a walk from the root does not have the hints confirmed", func(t *testing.T) {
+		w := newWorld(t)
+		w.serve("192.0.2.1", ownZone(t, ".", ". 3600 IN NS a.root.\na.root. 3600 IN A 192.0.2.1\nwww. 60 IN A 192.0.2.80"))
+		it := w.iterator()
+		for range 2 {
+			ask(it, "www. A", Options{FromRoot: true})
+			if n := len(it.confirming.queue); n > 0 {
+				t.Errorf("%d wait", n)
+			}
+			ask(it, "www. A", Options{Refresh: true})
+			settled(t, it, ".")
+		}
+	})
 	t.Run("what waits is bounded", func(t *testing.T) {
 		w := newWorld(t)
 		it := w.iterator()
@@ -142,9 +156,10 @@ func TestConfirmation(t *testing.T) {
 func TestRunConfirmsAndEnds(t *testing.T) {
 	w := newWorld(t)
 	com, confirmed := ownZone(t, ".", ". 300 IN NS a.root.\na.root. 300 IN A 192.0.2.1\nwww. 60 IN A 192.0.2.80"), make(chan struct{})
+	confirm := sync.OnceFunc(func() { close(confirmed) })
 	w.serve("192.0.2.1", func(q *dns.Msg, network string) []*dns.Msg {
 		if strings.EqualFold(q.Question[0].Name, "a.root.") {
-			close(confirmed)
+			confirm()
 		}
 		return com(q, network)
 	})

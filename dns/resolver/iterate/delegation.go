@@ -21,7 +21,7 @@ type Delegation struct {
 	// Confirmed says that the zone's own servers were asked for their names and
 	// addresses, with or without success.
 	Confirmed bool
-	// ends is when it does; of the root it is not asked for.
+	// ends is when it is no longer remembered.
 	ends time.Time
 }
 
@@ -106,13 +106,8 @@ type delegations struct {
 
 	mu     sync.Mutex
 	weight int        // of all that are remembered
-	order  *list.List // of *remembered, the most recently used in front
+	order  *list.List // of *Delegation, the most recently used in front
 	zones  map[string]*list.Element
-}
-
-type remembered struct {
-	delegation *Delegation
-	expires    time.Time
 }
 
 func newDelegations(limit int) *delegations {
@@ -120,50 +115,49 @@ func newDelegations(limit int) *delegations {
 }
 
 // get returns what is remembered of a zone now, or nil.
-func (c *delegations) get(zone string, now time.Time) (*Delegation, time.Time) {
+func (c *delegations) get(zone string, now time.Time) *Delegation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	el := c.zones[zone]
 	if el == nil {
-		return nil, time.Time{}
+		return nil
 	}
-	r := el.Value.(*remembered)
-	if !now.Before(r.expires) {
+	d := el.Value.(*Delegation)
+	if !now.Before(d.ends) {
 		c.drop(el)
-		return nil, time.Time{}
+		return nil
 	}
 	c.order.MoveToFront(el)
-	return r.delegation, r.expires
+	return d
 }
 
-// put remembers d until expires; what has expired already is not kept.
-func (c *delegations) put(d *Delegation, expires, now time.Time) {
+// put remembers d until it ends; what has ended already is not kept.
+func (c *delegations) put(d *Delegation, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if el := c.zones[d.Zone]; el != nil {
 		c.drop(el)
 	}
-	if !now.Before(expires) {
+	if !now.Before(d.ends) {
 		return
 	}
 	c.weight += d.weight()
-	c.zones[d.Zone] = c.order.PushFront(&remembered{d, expires})
+	c.zones[d.Zone] = c.order.PushFront(d)
 	c.evict()
 }
 
-// replace puts better in the place of old, if that still stands there. It ends
-// when old would have: how long a zone is delegated is its parent's to say, or
+// replace puts better, which nobody else has yet, in the place of old, if that
+// still stands there. It ends when old would have: how long a zone is delegated is its parent's to say, or
 // else a zone that was taken from its owner could prolong itself for ever (the
 // ghost domain names of 2012).
 func (c *delegations) replace(old, better *Delegation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if el := c.zones[old.Zone]; el != nil {
-		if r := el.Value.(*remembered); r.delegation == old {
-			c.weight += better.weight() - old.weight()
-			r.delegation = better
-			c.evict()
-		}
+	better.ends = old.ends
+	if el := c.zones[old.Zone]; el != nil && el.Value.(*Delegation) == old {
+		c.weight += better.weight() - old.weight()
+		el.Value = better
+		c.evict()
 	}
 }
 
@@ -172,7 +166,7 @@ func (c *delegations) replace(old, better *Delegation) {
 func (c *delegations) discard(d *Delegation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if el := c.zones[d.Zone]; el != nil && el.Value.(*remembered).delegation == d {
+	if el := c.zones[d.Zone]; el != nil && el.Value.(*Delegation) == d {
 		c.drop(el)
 	}
 }
@@ -199,7 +193,7 @@ func (c *delegations) evict() {
 }
 
 func (c *delegations) drop(el *list.Element) {
-	d := el.Value.(*remembered).delegation
+	d := el.Value.(*Delegation)
 	c.weight -= d.weight()
 	delete(c.zones, d.Zone)
 	c.order.Remove(el)

@@ -19,13 +19,15 @@ import (
 func TestDelegationsAreRemembered(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	c := newDelegations(2)
-	a, b, other := &Delegation{Zone: "a."}, &Delegation{Zone: "b."}, &Delegation{Zone: "c."}
-	newer := &Delegation{Zone: "a."}
+	a := &Delegation{Zone: "a.", ends: now.Add(time.Second)}
+	b := &Delegation{Zone: "b.", ends: now.Add(2 * time.Second)}
+	other := &Delegation{Zone: "c.", ends: now.Add(time.Second)}
+	newer := &Delegation{Zone: "a.", ends: now.Add(time.Second)}
 	expect := func(at time.Time, want map[string]*Delegation) {
 		t.Helper()
 		got := map[string]*Delegation{}
 		for _, zone := range []string{"a.", "b.", "c."} {
-			if d, _ := c.get(zone, at); d != nil {
+			if d := c.get(zone, at); d != nil {
 				got[zone] = d
 			}
 		}
@@ -33,26 +35,27 @@ func TestDelegationsAreRemembered(t *testing.T) {
 			t.Errorf("got %v, expected %v", got, want)
 		}
 	}
-	c.put(a, now.Add(time.Second), now)
-	c.put(b, now.Add(2*time.Second), now)
+	c.put(a, now)
+	c.put(b, now)
 	expect(now, map[string]*Delegation{"a.": a, "b.": b})
-	c.put(newer, now.Add(time.Second), now) // instead of the old one
+	c.put(newer, now) // instead of the old one
 	expect(now, map[string]*Delegation{"a.": newer, "b.": b})
 	c.get("a.", now)
-	c.put(other, now.Add(time.Second), now) // b. was used longest ago
+	c.put(other, now) // b. was used longest ago
 	expect(now, map[string]*Delegation{"a.": newer, "c.": other})
-	c.replace(a, b) // a was replaced itself
-	c.replace(newer, a)
-	expect(now, map[string]*Delegation{"a.": a, "c.": other})
-	c.put(other, now, now) // over at once: even the old one is gone
-	expect(now, map[string]*Delegation{"a.": a})
+	c.replace(a, &Delegation{Zone: "a."}) // a was replaced itself
+	better := &Delegation{Zone: "a.", ends: now.Add(time.Hour)}
+	c.replace(newer, better)
+	expect(now, map[string]*Delegation{"a.": better, "c.": other})
+	c.put(&Delegation{Zone: "c.", ends: now}, now) // over at once: even the old one is gone
+	expect(now, map[string]*Delegation{"a.": better})
 	expect(now.Add(time.Second), map[string]*Delegation{}) // as when newer would have ended
-	c.put(a, now.Add(time.Second), now)
+	c.put(a, now)
 	c.discard(newer) // which is not there any more
 	expect(now, map[string]*Delegation{"a.": a})
 	c.discard(a)
 	expect(now, map[string]*Delegation{})
-	c.put(a, now.Add(time.Second), now)
+	c.put(a, now)
 	c.forget("a.")
 	c.forget("a.")
 	expect(now, map[string]*Delegation{})
@@ -62,17 +65,17 @@ func TestDelegationsAreBoundedInMemory(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	c := newDelegations(100)
 	for i := range 1000 { // each with as much as there may be of everything
-		d := &Delegation{Zone: fmt.Sprintf("z%d.", i)}
+		d := &Delegation{Zone: fmt.Sprintf("z%d.", i), ends: now.Add(time.Second)}
 		for j := range 16 {
 			d.Servers = append(d.Servers, NameServer{Name: strings.Repeat("a", 240) + fmt.Sprint(j), Addrs: make([]netip.Addr, 8)})
 		}
-		c.put(d, now.Add(time.Second), now)
+		c.put(d, now)
 	}
 	if c.len() < 10 || c.len() > 14 || c.weight > 100 { // of some 7.5 KB
 		t.Errorf("%d delegations of weight %d", c.len(), c.weight)
 	}
 	for i := range 1000 {
-		c.put(&Delegation{Zone: fmt.Sprintf("small%d.", i)}, now.Add(time.Second), now)
+		c.put(&Delegation{Zone: fmt.Sprintf("small%d.", i), ends: now.Add(time.Second)}, now)
 	}
 	if c.len() != 100 || c.weight != 100 || c.order.Len() != 100 {
 		t.Errorf("%d delegations of weight %d", c.len(), c.weight)

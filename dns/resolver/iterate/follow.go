@@ -1,10 +1,12 @@
 package iterate
 
 import (
+	"iter"
 	"strings"
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/resolver/cache"
 )
 
@@ -15,18 +17,30 @@ type key struct {
 	qtype uint16
 }
 
-// follow puts an answer together from what known knows: the sets from the
-// question through its aliases to the end, which may also be a "no". Of a DNAME
-// both it and the CNAME that it makes are given (RFC 6672, section 3.1). Where
-// knowledge ends before, open is the name that must be asked for.
-func follow(known func(key) []cache.Entry, name string, qtype uint16, limit int) (chain []cache.Entry, open string, err *Failure) {
+// Known is what an answer is put together from. Names are canonical; what is not
+// known is no entry.
+type Known struct {
+	// Get returns what there is to say of a name and type: records, a "no" that may
+	// be about a name above, or a failure; of ANY several sets.
+	Get func(name string, qtype uint16) []cache.Entry
+	// Exact returns the records of exactly a name and type, or that there are none.
+	// It is asked about every name above one: there Get, which looks at all that are
+	// above each, would take the square of the time.
+	Exact func(name string, qtype uint16) []cache.Entry
+}
+
+// Follow puts an answer together from what is known of a canonical name and a
+// type, through at most limit aliases: the sets to the end, which may also be a
+// "no". Of a DNAME both it and the CNAME that it makes are given (RFC 6672, section
+// 3.1). Where knowledge ends before, open is the name that must be asked for.
+func Follow(known Known, name string, qtype uint16, limit int) (chain []cache.Entry, open string, err *Failure) {
 	asked, seen := name, map[string]bool{}
 	for range limit + 1 {
 		if seen[name] {
 			return nil, "", failuref(dns.ExtendedErrorCodeOther, "%s is an alias in a circle: %s leads back to itself", asked, name)
 		}
 		seen[name] = true
-		if end := known(key{name, qtype}); len(end) > 0 {
+		if end := known.Get(name, qtype); len(end) > 0 {
 			if end[0].Kind == cache.Failed {
 				return nil, "", failuref(end[0].Code, "%s", end[0].Sentence)
 			}
@@ -52,18 +66,20 @@ func follow(known func(key) []cache.Entry, name string, qtype uint16, limit int)
 
 // alias returns the sets that make a name another name for target, if it is
 // known to be.
-func alias(known func(key) []cache.Entry, name string, qtype uint16) (set []cache.Entry, target string, err *Failure) {
+func alias(known Known, name string, qtype uint16) (set []cache.Entry, target string, err *Failure) {
 	if qtype == dns.TypeANY {
 		return nil, "", nil
 	}
 	if qtype != dns.TypeCNAME {
-		if e, ok := recordsOf(known(key{name, dns.TypeCNAME})); ok {
+		if e, ok := recordsOf(known.Exact(name, dns.TypeCNAME)); ok {
 			return []cache.Entry{e}, dns.CanonicalName(e.Records[0].(*dns.CNAME).Target), nil
 		}
 	}
-	for owner := name; owner != "."; {
-		owner = parent(owner)
-		e, ok := recordsOf(known(key{owner, dns.TypeDNAME}))
+	for owner := range Upwards(name) {
+		if owner == name { // which a DNAME of its own does not change
+			continue
+		}
+		e, ok := recordsOf(known.Exact(owner, dns.TypeDNAME))
 		if !ok {
 			continue
 		}
@@ -101,8 +117,16 @@ func substitute(name, owner, target string) (string, bool) {
 	if target != "." {
 		made += target
 	}
-	_, err := dns.PackDomainName(made, make([]byte, 255), 0, nil, false)
+	_, err := wirename.Pack(made)
 	return made, err == nil
+}
+
+// Upwards yields a canonical name and those above it, the root last.
+func Upwards(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for ; yield(name) && name != "."; name = parent(name) {
+		}
+	}
 }
 
 func parent(name string) string {

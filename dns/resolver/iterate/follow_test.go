@@ -1,6 +1,8 @@
 package iterate
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,8 +12,10 @@ import (
 )
 
 func TestFollow(t *testing.T) {
-	known := map[key][]cache.Entry{}
-	put := func(e cache.Entry, k key) { known[k] = []cache.Entry{e} }
+	entries := map[key][]cache.Entry{}
+	put := func(e cache.Entry, k key) { entries[k] = []cache.Entry{e} }
+	get := func(name string, qtype uint16) []cache.Entry { return entries[key{name, qtype}] }
+	known := Known{get, get}
 	put(cache.Entry{Records: []dns.RR{newRR(t, "a. 60 IN A 192.0.2.1")}}, key{"a.", dns.TypeA})
 	put(cache.Entry{Kind: cache.NoName}, key{"gone.", dns.TypeTXT})
 	put(cache.Entry{Kind: cache.NoType}, key{"plain.", dns.TypeCNAME})
@@ -50,18 +54,61 @@ func TestFollow(t *testing.T) {
 		{"names that are too long end, with the DNAME that makes them", "www.long.", dns.TypeA, 1, "", "The DNAME of long. makes a name of more than 255 octets"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			chain, open, err := follow(func(k key) []cache.Entry { return known[k] }, tt.asked, tt.qtype, 11)
+			chain, open, err := Follow(known, tt.asked, tt.qtype, 11)
 			if len(chain) != tt.length || open != tt.open || (err != nil) != (tt.fails != "") || err != nil && !strings.HasPrefix(err.Sentence, tt.fails) {
 				t.Errorf("got %d entries, open %q, %v", len(chain), open, err)
 			}
 		})
 	}
 	t.Run("what a DNAME makes has its TTL and the asked name", func(t *testing.T) {
-		chain, _, _ := follow(func(k key) []cache.Entry { return known[k] }, "x.old.", dns.TypeCNAME, 11)
+		chain, _, _ := Follow(known, "x.old.", dns.TypeCNAME, 11)
 		if got := chain[1].Records[0].String(); got != "x.old.\t60\tIN\tCNAME\tx.new." {
 			t.Errorf("got %s", got)
 		}
 	})
+}
+
+func TestALongNameTakesOneLookUpForEachNameAboveIt(t *testing.T) {
+	gets, exacts := 0, 0
+	known := Known{
+		Get:   func(string, uint16) []cache.Entry { gets++; return nil },
+		Exact: func(string, uint16) []cache.Entry { exacts++; return nil },
+	}
+	if _, open, err := Follow(known, strings.Repeat("a.", 127), dns.TypeA, 11); open == "" || err != nil {
+		t.Errorf("open %q, %v", open, err)
+	}
+	if gets != 1 || exacts != 1+127 { // a CNAME of the name, and a DNAME of each above it
+		t.Errorf("looked up %d times with all that is above, and %d times exactly", gets, exacts)
+	}
+}
+
+// BenchmarkFollow is of names that nothing is known of.
+func BenchmarkFollow(b *testing.B) {
+	s := newWorld(b).iterator().newResolution(Options{})
+	for _, labels := range []int{3, 30, 127} {
+		name := strings.Repeat("a.", labels)
+		b.Run(fmt.Sprintf("%d labels", labels), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, open, _ := Follow(s.known(), name, dns.TypeA, 11); open != name {
+					b.Fatal(open)
+				}
+			}
+		})
+	}
+}
+
+func TestUpwards(t *testing.T) {
+	for name, want := range map[string]string{".": ".", "com.": "com. .", `a\.b.c.`: `a\.b.c. c. .`} {
+		if got := strings.Join(slices.Collect(Upwards(name)), " "); got != want {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+	for at := range Upwards("a.b.") {
+		if at == "b." {
+			break
+		}
+	}
 }
 
 func TestSubstitute(t *testing.T) {

@@ -18,13 +18,6 @@ type Forwarder interface {
 	Exchange(ctx context.Context, name string, qtype uint16) (*exchange.Result, error)
 }
 
-// Follow puts an answer together from what known knows of a canonical name and a
-// type, through at most limit aliases: the chain of sets to the end. Where
-// knowledge ends before, open is the name that must be asked for.
-func Follow(known func(name string, qtype uint16) []cache.Entry, name string, qtype uint16, limit int) (chain []cache.Entry, open string, err *Failure) {
-	return follow(func(k key) []cache.Entry { return known(k.name, k.qtype) }, name, qtype, limit)
-}
-
 // askForwarder asks for a name that lies in a forwarded zone. Its servers follow
 // aliases by themselves; what of that lies outside of the zone is not believed,
 // and asked for in its own way.
@@ -42,9 +35,12 @@ func (s *resolution) askForwarder(ctx context.Context, w *walk, zone string, f F
 	} else {
 		m := *res.Msg
 		m.Authoritative = true // its word is taken for the zone's own
-		resp = interpret(&m, q, &s.limits)
+		if resp = interpret(&m, q, &s.limits); resp.outcome == exchange.Referral {
+			// It was asked to resolve: to walk is not the resolver's here.
+			resp = response{outcome: exchange.Lame, reason: "referred to the name servers of " + resp.delegation.Zone + ", instead of asking them"}
+		}
 	}
-	if s.trace != nil {
+	if s.opts.Trace != nil {
 		step := Step{
 			Kind: StepQuery, Depth: w.depth, Name: w.name, Type: dns.Type(w.qtype).String(),
 			Why: zone + " is forwarded", Zone: zone, Reached: res.Server, Transport: res.Transport, Queries: res.Queries, Notes: res.Notes,
@@ -54,7 +50,7 @@ func (s *resolution) askForwarder(ctx context.Context, w *walk, zone string, f F
 			step.Response = describe(res.Msg)
 			step.Accepted, step.Refused = judge(res.Msg, q, resp)
 		}
-		s.trace.add(step)
+		s.opts.Trace.add(step)
 	}
 	var troubles *exchange.ForwardError
 	switch {

@@ -35,7 +35,7 @@ func (f *fakeForwarder) Exchange(_ context.Context, name string, qtype uint16) (
 }
 
 func TestAForwardedZone(t *testing.T) {
-	corp := zoneReply(t, ".", "www.corp IN A 192.0.2.81\nout.corp IN CNAME www.com.\nwww.com IN A 192.0.2.66\n")
+	corp := zoneReply(t, ".", "www.corp IN A 192.0.2.81\nout.corp IN CNAME www.com.\nwww.com IN A 192.0.2.66\nsub.corp IN NS ns.sub.corp\nns.sub.corp IN A 192.0.2.7\n")
 	for _, tt := range []struct {
 		name, asked, want, forwarded string
 		err                          error
@@ -48,6 +48,8 @@ func TestAForwardedZone(t *testing.T) {
 		{"fails with what its servers did", "www.corp. A",
 			"SERVFAIL: No server that corp. is forwarded to gave an answer: 192.0.2.99 did not answer in time", "www.corp. A",
 			&exchange.ForwardError{Troubles: []string{"192.0.2.99 did not answer in time"}}},
+		{"is not walked to from its servers", "www.sub.corp. A",
+			"SERVFAIL: The server 192.0.2.99:53, which corp. is forwarded to, referred to the name servers of sub.corp., instead of asking them", "www.sub.corp. A", nil},
 		{"fails whatever the error", "www.corp. A",
 			"SERVFAIL: The server 192.0.2.99:53, which corp. is forwarded to, broke", "www.corp. A", errors.New("broke")},
 	} {

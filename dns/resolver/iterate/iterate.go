@@ -28,6 +28,7 @@ type Exchanger interface {
 // It is used by many goroutines at once.
 type Store interface {
 	Get(name string, qtype uint16) (cache.Entry, cache.State)
+	Exact(name string, qtype uint16) (cache.Entry, cache.State)
 	Put(name string, qtype uint16, e cache.Entry)
 }
 
@@ -111,14 +112,13 @@ func (it *Iterator) Resolve(ctx context.Context, name string, qtype uint16, opts
 // Closest returns the deepest delegation that is known at or above a canonical
 // name, for people: at worst the root hints. It must not be changed.
 func (it *Iterator) Closest(name string) *Delegation {
-	for now := it.now(); ; name = parent(name) {
-		if d, _ := it.delegations.get(name, now); d != nil {
+	now := it.now()
+	for zone := range Upwards(name) {
+		if d := it.delegations.get(zone, now); d != nil {
 			return d
 		}
-		if name == "." {
-			return it.hints
-		}
 	}
+	return it.hints
 }
 
 // Forget forgets what is known of a zone's name servers, if anything is; zone is

@@ -15,8 +15,7 @@ import (
 // belongs to one goroutine.
 type resolution struct {
 	*Iterator
-	opts  Options
-	trace *Trace
+	opts Options
 
 	queries, referrals, glueless int // how many it may still cost
 
@@ -31,7 +30,7 @@ type resolution struct {
 
 func (it *Iterator) newResolution(opts Options) *resolution {
 	return &resolution{
-		Iterator: it, opts: opts, trace: opts.Trace,
+		Iterator: it, opts: opts,
 		queries: it.limits.MaxQueries, referrals: it.limits.MaxReferrals, glueless: it.limits.MaxGlueless,
 		found: map[key][]cache.Entry{}, zones: map[string]*Delegation{}, lookedUp: map[string]string{},
 	}
@@ -39,13 +38,13 @@ func (it *Iterator) newResolution(opts Options) *resolution {
 
 // resolve answers a question from what is known, asking for what is not.
 func (s *resolution) resolve(ctx context.Context, name string, qtype uint16, depth int) ([]cache.Entry, *Failure) {
-	known := s.known
+	known := s.known()
 	if s.opts.Refresh && depth == 0 {
-		known = s.learnt
+		known = Known{s.learnt, s.learnt}
 	}
 	var w *walk
 	for {
-		chain, open, err := follow(known, name, qtype, s.limits.MaxAliases)
+		chain, open, err := Follow(known, name, qtype, s.limits.MaxAliases)
 		if err != nil {
 			if err.limit != "" {
 				s.reached(err.limit, depth, err.Sentence)
@@ -53,7 +52,7 @@ func (s *resolution) resolve(ctx context.Context, name string, qtype uint16, dep
 			return chain, err
 		}
 		if open == "" {
-			if s.trace != nil && w == nil {
+			if s.opts.Trace != nil && w == nil {
 				s.noteKnown(name, qtype, chain, depth)
 			}
 			return chain, nil
@@ -68,22 +67,27 @@ func (s *resolution) resolve(ctx context.Context, name string, qtype uint16, dep
 }
 
 // learnt returns what the resolution learnt itself.
-func (s *resolution) learnt(k key) []cache.Entry {
-	if e := s.found[k]; e != nil {
+func (s *resolution) learnt(name string, qtype uint16) []cache.Entry {
+	if e := s.found[key{name, qtype}]; e != nil {
 		return e
 	}
-	return s.found[key{k.name, dns.TypeNone}]
+	return s.found[key{name, dns.TypeNone}]
 }
 
-// known returns that, or else what the store knows and is not stale.
-func (s *resolution) known(k key) []cache.Entry {
-	if e := s.learnt(k); e != nil || s.opts.FromRoot {
-		return e
+// known is that, or else what the store knows and is not stale.
+func (s *resolution) known() Known { return Known{s.or(s.store.Get), s.or(s.store.Exact)} }
+
+// or looks at what the resolution learnt, and then into the store.
+func (s *resolution) or(stored func(string, uint16) (cache.Entry, cache.State)) func(string, uint16) []cache.Entry {
+	return func(name string, qtype uint16) []cache.Entry {
+		if e := s.learnt(name, qtype); e != nil || s.opts.FromRoot {
+			return e
+		}
+		if e, state := stored(name, qtype); state == cache.Fresh {
+			return []cache.Entry{e}
+		}
+		return nil
 	}
-	if e, state := s.store.Get(k.name, k.qtype); state == cache.Fresh {
-		return []cache.Entry{e}
-	}
-	return nil
 }
 
 // learn keeps what a response told.
@@ -139,7 +143,10 @@ func (s *resolution) step(ctx context.Context, w *walk) *Failure {
 		f.limit = a.limit
 		return f
 	}
-	s.confirm(d)
+	// A walk from the root takes the hints although the root's own word is known.
+	if !s.opts.FromRoot || d != s.hints {
+		s.confirm(d)
+	}
 	if a.outcome == exchange.Referral {
 		return s.refer(a, d, w.depth)
 	}
@@ -182,8 +189,9 @@ func (s *resolution) ask(w *walk, d *Delegation) (question, string) {
 // exists reports whether something is known at a name that says that it is in
 // the same zone as the one above it: then nobody needs to be asked.
 func (s *resolution) exists(name string) bool {
+	known := s.or(s.store.Exact)
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeCNAME} {
-		if e := s.known(key{name, qtype}); len(e) == 1 && (e[0].Kind == cache.Records || e[0].Kind == cache.NoType) {
+		if e := known(name, qtype); len(e) == 1 && (e[0].Kind == cache.Records || e[0].Kind == cache.NoType) {
 			return true
 		}
 	}
@@ -206,7 +214,7 @@ func (s *resolution) refer(a answer, from *Delegation, depth int) *Failure {
 	if from.Zone != "." && from.ends.Before(d.ends) {
 		d.ends = from.ends
 	}
-	s.delegations.put(d, d.ends, now)
+	s.delegations.put(d, now)
 	return nil
 }
 
@@ -216,19 +224,18 @@ func (s *resolution) closest(name string, qtype uint16) *Delegation {
 	if qtype == dns.TypeDS {
 		name = parent(name)
 	}
-	for now := s.now(); ; name = parent(name) {
-		if d := s.zones[name]; d != nil {
+	now := s.now()
+	for zone := range Upwards(name) {
+		if d := s.zones[zone]; d != nil {
 			return d
 		}
 		if !s.opts.FromRoot {
-			if d, _ := s.delegations.get(name, now); d != nil {
+			if d := s.delegations.get(zone, now); d != nil {
 				return d
 			}
 		}
-		if name == "." {
-			return s.hints
-		}
 	}
+	return s.hints
 }
 
 func (s *resolution) forget(d *Delegation) {
@@ -251,8 +258,8 @@ func (s *resolution) reached(limit string, depth int, sentence string) {
 }
 
 func (s *resolution) note(depth int, format string, args ...any) {
-	if s.trace != nil {
-		s.trace.add(Step{Kind: StepNote, Depth: depth, Why: fmt.Sprintf(format, args...)})
+	if s.opts.Trace != nil {
+		s.opts.Trace.add(Step{Kind: StepNote, Depth: depth, Why: fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -272,5 +279,5 @@ func (s *resolution) noteKnown(name string, qtype uint16, chain []cache.Entry, d
 			step.Why = "it is known that the name has no records of the type"
 		}
 	}
-	s.trace.add(step)
+	s.opts.Trace.add(step)
 }

@@ -7,6 +7,7 @@ import (
 
 	"minicloud.internal/dns/resolver/cache"
 	"minicloud.internal/dns/resolver/exchange"
+	"minicloud.internal/dns/server"
 )
 
 // A question is what is asked of a zone's servers.
@@ -51,7 +52,7 @@ type response struct {
 // holds is ignored.
 func interpret(m *dns.Msg, q question, l *Limits) response {
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError && m.Rcode != dns.RcodeYXDomain {
-		return response{outcome: exchange.Refused, reason: "answered " + rcodeName(m.Rcode)}
+		return response{outcome: exchange.Refused, reason: "answered " + server.RcodeName(m.Rcode)}
 	}
 	w := &answerWalk{question: q, records: group(m.Answer), authoritative: m.Authoritative, limits: l}
 	w.run()
@@ -59,7 +60,7 @@ func interpret(m *dns.Msg, q question, l *Limits) response {
 	case w.bad != "":
 		return response{outcome: exchange.Refused, reason: w.bad}
 	case m.Rcode == dns.RcodeYXDomain && !w.tooLong:
-		return response{outcome: exchange.Refused, reason: "answered " + rcodeName(m.Rcode)}
+		return response{outcome: exchange.Refused, reason: "answered " + server.RcodeName(m.Rcode)}
 	case w.complete && m.Rcode == dns.RcodeNameError && w.answered:
 		return response{outcome: exchange.Refused, reason: "answered NXDOMAIN, with records of the name"}
 	case w.complete:
@@ -149,27 +150,36 @@ func (w *answerWalk) end() bool {
 // there is nothing else (RFC 6672, section 2.4). The CNAME that a server makes
 // of it must be the one that it makes.
 func (w *answerWalk) throughDNAME() bool {
-	for owner := w.name; owner != w.zone && owner != "."; {
-		owner = parent(owner)
-		set := w.records[key{owner, dns.TypeDNAME}]
-		if len(set) == 0 {
-			continue
-		}
-		target, ok := substitute(w.name, owner, dns.CanonicalName(set[0].(*dns.DNAME).Target))
-		made := w.records[key{w.name, dns.TypeCNAME}]
-		if len(made) > 0 && (!ok || dns.CanonicalName(made[0].(*dns.CNAME).Target) != target) {
-			w.bad = "sent a CNAME that its DNAME does not make"
-			return false
-		}
-		w.take(key{owner, dns.TypeDNAME}, set[:1])
-		if !ok || w.qtype == dns.TypeCNAME {
-			w.complete, w.tooLong = true, !ok
-			return false
-		}
-		w.move(target)
-		return !w.complete
+	owner, set := w.dname()
+	if len(set) == 0 {
+		return false
 	}
-	return false
+	target, ok := substitute(w.name, owner, dns.CanonicalName(set[0].(*dns.DNAME).Target))
+	made := w.records[key{w.name, dns.TypeCNAME}]
+	if len(made) > 0 && (!ok || dns.CanonicalName(made[0].(*dns.CNAME).Target) != target) {
+		w.bad = "sent a CNAME that its DNAME does not make"
+		return false
+	}
+	w.take(key{owner, dns.TypeDNAME}, set[:1])
+	if !ok || w.qtype == dns.TypeCNAME {
+		w.complete, w.tooLong = true, !ok
+		return false
+	}
+	w.move(target)
+	return !w.complete
+}
+
+// dname returns the closest DNAME above the name, in the zone.
+func (w *answerWalk) dname() (owner string, set []dns.RR) {
+	for owner := range Upwards(w.name) {
+		if set := w.records[key{owner, dns.TypeDNAME}]; owner != w.name && len(set) > 0 {
+			return owner, set
+		}
+		if owner == w.zone {
+			break
+		}
+	}
+	return "", nil
 }
 
 // move goes on at an alias's target. What lies outside of the zone is not the
@@ -224,9 +234,8 @@ func (w *answerWalk) response() response {
 // section 5), NULL and APL.
 func usable(rr dns.RR) bool {
 	h := rr.Header()
-	// No records are of type 0, OPT, or a type for questions (RFC 6895, section
-	// 3.1). Type 0 would stand where the store has that a name does not exist.
-	if h.Rrtype == dns.TypeNone || h.Rrtype == dns.TypeOPT || h.Rrtype >= 128 && h.Rrtype <= 255 {
+	// Type 0 would stand where the store has that a name does not exist.
+	if server.MetaType(h.Rrtype) {
 		return false
 	}
 	switch rr.(type) {
@@ -306,11 +315,4 @@ func negative(k key, soa *dns.SOA) finding {
 		e.TTL = min(sane(soa.Hdr.Ttl), sane(soa.Minttl))
 	}
 	return finding{k, e}
-}
-
-func rcodeName(rcode int) string {
-	if name, ok := dns.RcodeToString[rcode]; ok {
-		return name
-	}
-	return fmt.Sprintf("response code %d", rcode)
 }

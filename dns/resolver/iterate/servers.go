@@ -126,7 +126,7 @@ func (p *poll) add(to []netip.Addr, server string, addr netip.Addr) []netip.Addr
 // whether there may be others.
 func (p *poll) addressesOf(ns string) (addrs []netip.Addr, mayBe bool) {
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		chain, open, err := follow(p.known, ns, qtype, p.limits.MaxAliases)
+		chain, open, err := Follow(p.known(), ns, qtype, p.limits.MaxAliases)
 		mayBe = mayBe || open != ""
 		if err == nil && open == "" {
 			addrs = append(addrs, addressesIn(chain, p.limits.MaxAddresses-len(addrs))...)
@@ -194,7 +194,7 @@ func (p *poll) lookUp(ctx context.Context) (addrs []netip.Addr) {
 // time, says nothing about the next one.
 func (p *poll) rememberFailure(ctx context.Context, ns string, qtype uint16, err *Failure) {
 	if err.Code == dns.ExtendedErrorCodeNoReachableAuthority && err.limit == "" && ctx.Err() == nil {
-		p.store.Put(ns, qtype, cache.Entry{Kind: cache.Failed, Code: err.Code, Sentence: err.Sentence, TTL: 1})
+		p.store.Put(ns, qtype, cache.Entry{Kind: cache.Failed, Code: err.Code, Sentence: err.Sentence})
 	}
 }
 
@@ -276,7 +276,7 @@ func (p *poll) failed() string {
 func (p *poll) record(addr netip.Addr, res *exchange.Result, resp response, took time.Duration) {
 	p.logger.Debug("asked a name server", "zone", p.d.Zone, "server", addr, "name", p.q.name, "type", dns.Type(p.q.qtype).String(),
 		"outcome", string(resp.outcome), "took", took, "trouble", resp.reason)
-	if p.trace == nil {
+	if p.opts.Trace == nil {
 		return
 	}
 	step := Step{
@@ -291,5 +291,5 @@ func (p *poll) record(addr netip.Addr, res *exchange.Result, resp response, took
 		step.Response = describe(res.Msg)
 		step.Accepted, step.Refused = judge(res.Msg, p.q, resp)
 	}
-	p.trace.add(step)
+	p.opts.Trace.add(step)
 }

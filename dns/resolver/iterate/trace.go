@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"minicloud.internal/dns/resolver/exchange"
+	"minicloud.internal/dns/server"
 )
 
 // The bounds of a trace. A question takes some hundred steps at most by default.
@@ -115,7 +116,7 @@ func (t *Trace) add(s Step) {
 // describe writes a message for people.
 func describe(m *dns.Msg) *StepResponse {
 	r := &StepResponse{
-		Rcode:  rcodeName(m.Rcode),
+		Rcode:  server.RcodeName(m.Rcode),
 		Answer: len(m.Answer), Authority: len(m.Ns), Additional: len(m.Extra),
 	}
 	for _, f := range []struct {
@@ -148,7 +149,7 @@ func eachRecord(m *dns.Msg, do func(section string, rr dns.RR)) {
 func recordText(rr dns.RR) string {
 	text := strings.ReplaceAll(rr.String(), "\t", " ")
 	if len(text) > maxRecord {
-		text = text[:maxRecord] + "…"
+		text = server.CutText(text, maxRecord) + "…"
 	}
 	return text
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -81,6 +82,9 @@ func TestATraceIsBounded(t *testing.T) {
 	r := describe(m)
 	if len(r.Records) != maxShown || r.Answer != 300 || len(r.Records[0]) > maxRecord+20 {
 		t.Errorf("%d records of %d, the first of %d octets", len(r.Records), r.Answer, len(r.Records[0]))
+	}
+	if got := recordText(newRR(t, "www.com. 60 IN TXT "+strings.Repeat("x", 200)+" "+strings.Repeat("ä", 50))); !utf8.ValidString(got) {
+		t.Errorf("a character is cut: %s", got)
 	}
 	if _, no := judge(m, question{"com.", "a.com.", dns.TypeA}, response{outcome: exchange.Answer}); len(no) != maxRefused {
 		t.Errorf("%d refused", len(no))
