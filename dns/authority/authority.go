@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/server"
 	"minicloud.internal/dns/transfer"
 	"minicloud.internal/kit"
@@ -24,10 +25,6 @@ type Server struct {
 	// Hangup has [Server.Serve] read the zones again. A program has SIGHUP sent
 	// there, with [os/signal.Notify], or sets a channel of its own before Serve.
 	Hangup chan os.Signal
-	// OnChange is called with the version of a zone before and the one that is
-	// served from now on, one call at a time; nil for nothing. It is to be set
-	// before Serve.
-	OnChange func(old, new *Zone)
 
 	config    Config
 	zones     atomic.Pointer[zoneSet]
@@ -62,8 +59,10 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 	if err != nil {
 		return nil, err
 	}
+	names := 0
 	for _, src := range sources {
 		z := zones.zones[src.apex]
+		names += len(z.order)
 		for _, entry := range z.skipped {
 			logger.Info("a record without its value was left out", "zone", z.origin, "record", entry)
 		}
@@ -73,7 +72,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Server, e
 		}
 	}
 	s.server = &server.Server{Handler: s, Logger: logger, Health: s.health, Metrics: counters, Limits: cfg.Limits, Keys: cfg.serverKeys()}
-	giveBack(zones)
+	giveBack(names)
 	return s, nil
 }
 
@@ -102,14 +101,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, pc net.PacketConn) 
 // Answer implements [server.Handler].
 func (s *Server) Answer(_ context.Context, q *server.Query, reply *dns.Msg) {
 	zones := s.zones.Load()
-	asked, err := packName(q.Question.Name)
+	asked, err := wirename.Pack(q.Question.Name)
 	if err != nil {
 		reply.Rcode = dns.RcodeFormatError
 		return
 	}
-	if name := lower(asked); zones.of([]byte(name), q.Type) == nil {
+	if name := wirename.Lower(asked); zones.of([]byte(name), q.Type) == nil {
 		reply.Rcode = dns.RcodeRefused
-		sentence := append(make([]byte, 0, maxName), notOurs...)
+		sentence := append(make([]byte, 0, wirename.Max), notOurs...)
 		q.Explain(dns.ExtendedErrorCodeNotAuthoritative, string(appendText(sentence, []byte(name))))
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/kit"
 	"minicloud.internal/kit/kittest"
 )
@@ -58,7 +59,7 @@ func TestThePortOfTheLoadBalancer(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := ""
-			for _, rr := range zoneAt(t, z, "example.com.").Lookup("_http._tcp.example.com.", "_http._tcp.example.com.", dns.TypeSRV).Answer {
+			for _, rr := range zoneAt(t, z, "example.com.").Lookup("_http._tcp.example.com.", dns.TypeSRV).Answer {
 				got += fmt.Sprint(rr.(*dns.SRV).Port)
 			}
 			if got != want {
@@ -71,7 +72,7 @@ func TestThePortOfTheLoadBalancer(t *testing.T) {
 // zoneAt returns a zone that a server has.
 func zoneAt(t testing.TB, s *Server, origin string) *Zone {
 	t.Helper()
-	name, err := packName(origin)
+	name, err := wirename.Pack(origin)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
+	"minicloud.internal/dns/server"
 )
 
 // A builder makes a zone out of records.
@@ -18,13 +21,13 @@ type builder struct {
 }
 
 func newBuilder(apex string) *builder {
-	z := &Zone{apex: apex, origin: text(apex), nodes: map[string]*node{}, spelling: map[string]string{}}
+	z := &Zone{apex: apex, origin: wirename.Text(apex), nodes: map[string]*node{}, spelling: map[string]string{}}
 	return &builder{zone: z, buf: make([]byte, dns.MaxMsgSize)}
 }
 
 // maxSet is how many octets the records of a set may have together: as many as
 // fit into one message with the longest question and an OPT record.
-const maxSet = dns.MaxMsgSize - 12 - maxName - 4 - 512
+const maxSet = dns.MaxMsgSize - 12 - wirename.Max - 4 - 512
 
 // add takes one record in.
 func (b *builder) add(rr dns.RR, at position) error {
@@ -42,7 +45,7 @@ func (b *builder) add(rr dns.RR, at position) error {
 		return fmt.Errorf("the record of %s cannot be sent: %w", h.Name, err)
 	}
 	owner := b.buf[:length]
-	name := lower(owner)
+	name := wirename.Lower(owner)
 	if err := b.zone.admit(h, name, rdata); err != nil {
 		return err
 	}
@@ -52,7 +55,7 @@ func (b *builder) add(rr dns.RR, at position) error {
 		}
 	}
 	if h.Rrtype == dns.TypeSOA {
-		soa, err := unpack(text(owner), h.Rrtype, h.Ttl, rdata)
+		soa, err := unpack(wirename.Text(owner), h.Rrtype, h.Ttl, rdata)
 		if err != nil {
 			return err
 		}
@@ -74,7 +77,7 @@ func (z *Zone) admit(h dns.RR_Header, name string, rdata []byte) error {
 		return fmt.Errorf("the record of %s has no TTL, and there is no $TTL before it", h.Name)
 	case h.Ttl > 1<<31-1:
 		return fmt.Errorf("the TTL of %s is %d, expected at most %d (RFC 2181, section 8)", h.Name, h.Ttl, 1<<31-1)
-	case len(rdata) == 0 && !mayBeEmpty || h.Rrtype == dns.TypeNone || h.Rrtype == dns.TypeOPT || h.Rrtype >= 128 && h.Rrtype <= 255:
+	case len(rdata) == 0 && !mayBeEmpty || server.MetaType(h.Rrtype):
 		return fmt.Errorf("the record of %s with the type %s has no data, or none that a zone can hold", h.Name, dns.Type(h.Rrtype))
 	case h.Rrtype == dns.TypeNS && strings.HasPrefix(name, star) && name != z.apex:
 		return fmt.Errorf("%s is a wildcard with an NS record, which has no meaning (RFC 4592, section 4.2)", h.Name)
@@ -92,7 +95,7 @@ func (z *Zone) node(name string) *node {
 	n := new(node)
 	z.nodes[name] = n
 	if name != z.apex {
-		above := z.node(parent(name))
+		above := z.node(wirename.Parent(name))
 		if strings.HasPrefix(name, star) {
 			above.star = n
 		}
@@ -197,7 +200,7 @@ func (z *Zone) findCovers() {
 	for _, name := range z.order {
 		n := z.nodes[name]
 		if name != z.apex {
-			n.cover = z.nodes[parent(name)].cover // shorter names come first
+			n.cover = z.nodes[wirename.Parent(name)].cover // shorter names come first
 		}
 		if n.cover != nil {
 			continue

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/server"
 	"minicloud.internal/dns/transfer"
 	"minicloud.internal/kit"
@@ -111,11 +112,11 @@ func (c Config) loadZones() (*zoneSet, []*source, error) {
 	known := map[string]bool{}
 	for i, zc := range c.Zones {
 		key := fmt.Sprintf("zones[%d]", i)
-		name, err := packName(zc.Name)
+		name, err := wirename.Pack(zc.Name)
 		if err != nil || zc.Name == "" {
 			return nil, nil, kit.KeyErrorf(key+".name", `is %q, expected a domain name with its final dot, as in "example.com."`, zc.Name)
 		}
-		apex := lower(name)
+		apex := wirename.Lower(name)
 		if known[apex] {
 			return nil, nil, kit.KeyErrorf(key+".name", "is %q, which another zone of this file is already", zc.Name)
 		}

@@ -5,18 +5,20 @@ import (
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/server"
 )
 
 // AnswerFast implements [server.Fast]. It says what Answer says, out of what was
 // packed when the zone was loaded. It leaves to Answer chains of CNAME records
-// that do not fit, or of more than fastChain.
+// that do not fit, or that lead to more names than fastChain.
 func (s *Server) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
 	return s.zones.Load().answerFast(q, msg, reply)
 }
 
-// fastChain is how many CNAME records are followed on the fast path. It bounds
-// loops too; what they look like is for the general path to say.
+// fastChain is how many names of a chain of CNAME records the fast path answers
+// for, the one asked for included. It bounds loops too; what they look like is for
+// the general path to say.
 const fastChain = 4
 
 func (s *zoneSet) answerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
@@ -57,8 +59,8 @@ type walk struct {
 	// but the last ends with a pointer to the next.
 	parts  [fastChain + 2]part
 	count  int
-	lower  [maxName]byte // the name in lower case, but for the first
-	spelt  [maxName]byte // and as it is written
+	lower  [wirename.Max]byte // the name in lower case, but for the first
+	spelt  [wirename.Max]byte // and as it is written
 	dnames [fastChain]*cover
 	passed int // DNAME records in the answer
 }
@@ -220,7 +222,7 @@ func (w *walk) follow(target []byte, at, size int) {
 	}
 	w.count, w.length = count, len(target)
 	copy(w.spelt[:], target)
-	appendLower(w.lower[:0], target)
+	wirename.AppendLower(w.lower[:0], target)
 }
 
 // substitute adds the DNAME record that covers the name and the CNAME record that
@@ -243,7 +245,7 @@ func (w *walk) substitute(z *Zone, c *cover, name, msg []byte, reply *server.Fas
 	if !ok {
 		return out, false, false
 	}
-	if len(prefix)+len(target) > maxName {
+	if len(prefix)+len(target) > wirename.Max {
 		reply.Rcode = dns.RcodeYXDomain
 		return out, false, true
 	}
@@ -276,7 +278,7 @@ func (w *walk) substitute(z *Zone, c *cover, name, msg []byte, reply *server.Fas
 	w.parts[1] = part{targetAt, len(target)}
 	w.count = 2
 	copy(w.spelt[copy(w.spelt[:], prefix):], target)
-	appendLower(w.lower[:0], w.spelt[:length])
+	wirename.AppendLower(w.lower[:0], w.spelt[:length])
 	w.length = length
 	return out, true, true
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/dns/server"
 )
 
@@ -101,13 +102,13 @@ func questions(seed uint64, ref reference) (names []string) {
 // askFast asks the fast path, as package server does, and returns what it said.
 func askFast(t testing.TB, s *zoneSet, name string, qtype uint16, limit int) (fastAnswer, bool) {
 	t.Helper()
-	asked, err := packName(name)
+	asked, err := wirename.Pack(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	msg := append(make([]byte, 12, 1232), asked...)
 	msg = append(msg, byte(qtype>>8), byte(qtype), 0, 1)
-	q := &server.FastQuery{Name: []byte(lower(asked)), Type: qtype, Limit: limit}
+	q := &server.FastQuery{Name: []byte(wirename.Lower(asked)), Type: qtype, Limit: limit}
 	var reply server.FastReply
 	msg, ok := s.answerFast(q, msg, &reply)
 	if !ok {
@@ -164,7 +165,7 @@ var askedTypes = []uint16{
 func holdAgree(t *testing.T, seed uint64) (fast, all int) {
 	set, ref := generated(t, seed)
 	for _, name := range questions(seed, ref) {
-		asked, err := packName(name)
+		asked, err := wirename.Pack(name)
 		if err != nil {
 			continue
 		}
@@ -387,7 +388,7 @@ func TestFastAllocatesNothing(t *testing.T) {
 func fastQuestion(t testing.TB, question string) (*server.FastQuery, []byte) {
 	t.Helper()
 	name, qtype, _ := strings.Cut(question, " ")
-	asked, err := packName(name)
+	asked, err := wirename.Pack(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,13 @@ package authority
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // A Warning is something in a zone that is legal, and yet hardly what somebody
@@ -56,7 +57,7 @@ func Lint(z *Zone) []Warning {
 	for _, name := range z.order {
 		if set := z.nodes[name].set(dns.TypeNS); set != nil {
 			for _, target := range set.all() {
-				l.glue[lower(target)] = true
+				l.glue[wirename.Lower(target)] = true
 			}
 		}
 	}
@@ -81,10 +82,10 @@ func (l *linter) warn(at position, format string, args ...any) {
 func (l *linter) set(name string, n *node, set *rrset) {
 	at, rrtype := set.position(), dns.Type(set.rrtype)
 	if set.ttl > week {
-		l.warn(at, "the %s records of %s have a TTL of %d, over a week: a change would take as long", rrtype, text(name), set.ttl)
+		l.warn(at, "the %s records of %s have a TTL of %d, over a week: a change would take as long", rrtype, wirename.Text(name), set.ttl)
 	}
-	if l.apex != root && within(strings.TrimSuffix(name, l.apex)+root, l.apex) {
-		l.warn(at, "%s ends with the name of the zone twice: is a dot missing at the end of the name?", text(name))
+	if l.apex != wirename.Root && within(strings.TrimSuffix(name, l.apex)+wirename.Root, l.apex) {
+		l.warn(at, "%s ends with the name of the zone twice: is a dot missing at the end of the name?", wirename.Text(name))
 	}
 	if l.hidden(name, n, set) {
 		return
@@ -92,28 +93,23 @@ func (l *linter) set(name string, n *node, set *rrset) {
 	switch set.rrtype {
 	case dns.TypeDS:
 		if n.set(dns.TypeNS) == nil {
-			l.warn(at, "%s has DS records but no NS records, and is no delegation", text(name))
+			l.warn(at, "%s has DS records but no NS records, and is no delegation", wirename.Text(name))
 		}
 	case dns.TypeDNAME:
-		if within(lower(set.first()), name) {
-			l.warn(at, "the DNAME record of %s leads back below itself, to %s", text(name), text(set.first()))
+		if within(wirename.Lower(set.first()), name) {
+			l.warn(at, "the DNAME record of %s leads back below itself, to %s", wirename.Text(name), wirename.Text(set.first()))
 		}
 		if strings.HasPrefix(name, star) {
-			l.warn(at, "%s is a wildcard with a DNAME record, which is not followed for the names that it stands for (RFC 6672, section 3.2)", text(name))
+			l.warn(at, "%s is a wildcard with a DNAME record, which is not followed for the names that it stands for (RFC 6672, section 3.2)", wirename.Text(name))
 		}
 	case dns.TypeCNAME:
 		l.alias(name, set)
 	}
 	for at, rdata := range set.all() {
 		if host, _ := hostOf(set.rrtype, rdata); len(host) > 1 {
-			l.host(at, name, rrtype, lower(host))
+			l.host(at, name, rrtype, wirename.Lower(host))
 		}
 	}
-}
-
-// position returns where the first record of a set stands.
-func (s *rrset) position() position {
-	return position{binary.BigEndian.Uint16(s.data[2:]), binary.BigEndian.Uint32(s.data[4:])}
 }
 
 // hidden reports whether nobody sees a set, and warns unless it is needed as it is.
@@ -125,7 +121,7 @@ func (l *linter) hidden(name string, n *node, set *rrset) bool {
 	glue := c.delegation && l.glue[name] && (set.rrtype == dns.TypeA || set.rrtype == dns.TypeAAAA)
 	if !glue {
 		kind := map[bool]string{true: "the delegation", false: "the DNAME record"}[c.delegation]
-		l.warn(set.position(), "the %s records of %s are hidden by %s of %s", dns.Type(set.rrtype), text(name), kind, text(c.name))
+		l.warn(set.position(), "the %s records of %s are hidden by %s of %s", dns.Type(set.rrtype), wirename.Text(name), kind, wirename.Text(c.name))
 	}
 	return true
 }
@@ -136,7 +132,7 @@ func (l *linter) host(at position, name string, rrtype dns.Type, host string) {
 		return
 	}
 	n, c := l.find([]byte(host), dns.TypeA)
-	describe := fmt.Sprintf("%s, which the %s record of %s names,", text(host), rrtype, text(name))
+	describe := fmt.Sprintf("%s, which the %s record of %s names,", wirename.Text(host), rrtype, wirename.Text(name))
 	switch {
 	case c != nil && c.delegation:
 		if rrtype == dns.Type(dns.TypeNS) && within(host, name) && !l.hasAddress(host) {
@@ -165,16 +161,16 @@ func isService(rrtype dns.Type, n *node) bool {
 // alias looks at where a CNAME record leads.
 func (l *linter) alias(name string, set *rrset) {
 	seen := map[string]bool{name: true}
-	for target := lower(set.first()); within(target, l.apex); {
+	for target := wirename.Lower(set.first()); within(target, l.apex); {
 		n, c := l.find([]byte(target), dns.TypeA)
 		switch {
 		case seen[target]:
-			l.warn(set.position(), "the CNAME record of %s leads in a circle, back to %s", text(name), text(target))
+			l.warn(set.position(), "the CNAME record of %s leads in a circle, back to %s", wirename.Text(name), wirename.Text(target))
 			return
 		case c != nil:
 			return
 		case n == nil:
-			l.warn(set.position(), "the CNAME record of %s leads to %s, which does not exist", text(name), text(target))
+			l.warn(set.position(), "the CNAME record of %s leads to %s, which does not exist", wirename.Text(name), wirename.Text(target))
 			return
 		}
 		seen[target] = true
@@ -182,7 +178,7 @@ func (l *linter) alias(name string, set *rrset) {
 		if next == nil {
 			return
 		}
-		target = lower(next.first())
+		target = wirename.Lower(next.first())
 	}
 }
 

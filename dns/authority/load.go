@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // A loadError is what is wrong with a zone, and which key of its configuration
@@ -45,11 +47,11 @@ func loadZone(origin, path string, records []string) (*Zone, []watched, *loadErr
 // ReadZone reads a zone from the text of a zone file, which may not include
 // another. The name stands in errors, with the line.
 func ReadZone(origin string, text io.Reader, name string) (*Zone, error) {
-	wire, err := packName(origin)
+	wire, err := wirename.Pack(origin)
 	if err != nil {
 		return nil, err
 	}
-	b := newBuilder(lower(wire))
+	b := newBuilder(wirename.Lower(wire))
 	b.push(text, name)
 	if err := b.read(name, nil); err != nil {
 		return nil, err

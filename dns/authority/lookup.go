@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // A Result is what a zone says to a question, section by section (RFC 1034,
@@ -16,11 +18,11 @@ type Result struct {
 	Additional    []dns.RR
 }
 
-// maxChain is how many CNAME records are followed, synthesized ones included. A
-// loop ends where it closes.
+// maxChain is how many CNAME records a chain in an answer has at most, synthesized
+// ones included. A loop ends where it closes.
 const maxChain = 16
 
-// Lookup answers a question for a name, given as asked and in canonical form, out
+// Lookup answers a question for a name, which the answer repeats as it is spelt, out
 // of this zone alone; REFUSED for one that lies elsewhere. The order of decisions,
 // from the origin down:
 //
@@ -34,8 +36,8 @@ const maxChain = 16
 //  4. no such name (NXDOMAIN).
 //
 // A CNAME that was not asked for itself leads back to 1. with its target.
-func (z *Zone) Lookup(asked, name string, qtype uint16) Result {
-	wire, err := packName(asked)
+func (z *Zone) Lookup(name string, qtype uint16) Result {
+	wire, err := wirename.Pack(name)
 	if err != nil || !dns.IsSubDomain(z.origin, name) {
 		return Result{Rcode: dns.RcodeRefused}
 	}
@@ -62,7 +64,7 @@ func newZoneSet(zones ...*Zone) *zoneSet {
 func (s *zoneSet) of(name []byte, qtype uint16) (own *Zone) {
 	if qtype == dns.TypeDS && len(name) > 1 {
 		if own = s.zones[string(name)]; own != nil {
-			name = parent(name)
+			name = wirename.Parent(name)
 		}
 	}
 	for {
@@ -74,7 +76,7 @@ func (s *zoneSet) of(name []byte, qtype uint16) (own *Zone) {
 		if len(name) == 1 {
 			return own
 		}
-		name = parent(name)
+		name = wirename.Parent(name)
 	}
 }
 
@@ -84,7 +86,7 @@ func (s *zoneSet) lookup(asked []byte, qtype uint16) Result {
 	r := Result{Authoritative: true}
 	var followed []string
 	for {
-		name := lower(asked)
+		name := wirename.Lower(asked)
 		if slices.Contains(followed, name) || len(followed) == maxChain {
 			return r
 		}
@@ -108,7 +110,7 @@ func (z *Zone) answer(r *Result, asked []byte, name string, qtype uint16) (next 
 		// After a CNAME the answer stays authoritative: the bit speaks of the
 		// first owner name (RFC 1035, section 4.1.1).
 		r.Authoritative = len(r.Answer) > 0
-		r.Authority = c.set.appendRecords(nil, text(asked[len(asked)-len(c.name):]))
+		r.Authority = c.set.appendRecords(nil, wirename.Text(asked[len(asked)-len(c.name):]))
 		z.addExtras(r, c.set, asked, "", c.name)
 		return nil
 	case c != nil:
@@ -127,7 +129,7 @@ func (z *Zone) answer(r *Result, asked []byte, name string, qtype uint16) (next 
 	}
 	if set == nil && qtype != dns.TypeANY {
 		if alias := n.set(dns.TypeCNAME); alias != nil {
-			r.Answer = alias.appendRecords(r.Answer, text(asked))
+			r.Answer = alias.appendRecords(r.Answer, wirename.Text(asked))
 			return alias.first()
 		}
 	}
@@ -135,7 +137,7 @@ func (z *Zone) answer(r *Result, asked []byte, name string, qtype uint16) (next 
 		z.deny(r, asked)
 		return nil
 	}
-	r.Answer = set.appendRecords(r.Answer, text(asked))
+	r.Answer = set.appendRecords(r.Answer, wirename.Text(asked))
 	self := name
 	if z.nodes[name] == nil {
 		self = star + z.encloser(name)
@@ -147,7 +149,7 @@ func (z *Zone) answer(r *Result, asked []byte, name string, qtype uint16) (next 
 // encloser returns the closest name above one that does not exist which does.
 func (z *Zone) encloser(name string) string {
 	for z.nodes[name] == nil {
-		name = parent(name)
+		name = wirename.Parent(name)
 	}
 	return name
 }
@@ -156,7 +158,7 @@ func (z *Zone) encloser(name string) string {
 // its TTL (section 3.1). To who asks for CNAME or ANY it is the answer, as any
 // other CNAME record is (RFC 1034, section 4.3.2).
 func (z *Zone) substitute(r *Result, c *cover, asked []byte, qtype uint16) (next []byte) {
-	owner := text(asked[len(asked)-len(c.name):])
+	owner := wirename.Text(asked[len(asked)-len(c.name):])
 	known := func(rr dns.RR) bool {
 		return rr.Header().Rrtype == dns.TypeDNAME && dns.CanonicalName(rr.Header().Name) == dns.CanonicalName(owner)
 	}
@@ -165,14 +167,14 @@ func (z *Zone) substitute(r *Result, c *cover, asked []byte, qtype uint16) (next
 	}
 	target := c.set.first()
 	prefix := asked[:len(asked)-len(c.name)]
-	if len(prefix)+len(target) > maxName {
+	if len(prefix)+len(target) > wirename.Max {
 		r.Rcode = dns.RcodeYXDomain
 		return nil
 	}
 	next = slices.Concat(prefix, target)
 	r.Answer = append(r.Answer, &dns.CNAME{
-		Hdr:    dns.RR_Header{Name: text(asked), Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: c.set.ttl},
-		Target: text(next),
+		Hdr:    dns.RR_Header{Name: wirename.Text(asked), Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: c.set.ttl},
+		Target: wirename.Text(next),
 	})
 	if qtype == dns.TypeCNAME || qtype == dns.TypeANY {
 		return nil
@@ -183,7 +185,7 @@ func (z *Zone) substitute(r *Result, c *cover, asked []byte, qtype uint16) (next
 // deny adds the SOA record of a negative answer (RFC 2308, section 2).
 func (z *Zone) deny(r *Result, asked []byte) {
 	soa := z.nodes[z.apex].set(dns.TypeSOA)
-	r.Authority = soa.appendRecords(r.Authority, text(asked[len(asked)-len(z.apex):]))
+	r.Authority = soa.appendRecords(r.Authority, wirename.Text(asked[len(asked)-len(z.apex):]))
 	r.Authority[len(r.Authority)-1].Header().Ttl = z.negativeTTL()
 }
 
@@ -194,7 +196,7 @@ func (z *Zone) addExtras(r *Result, set *rrset, asked []byte, self, cut string) 
 		if owner == nil {
 			owner = asked
 		}
-		r.Additional = e.set.appendRecords(r.Additional, text(owner))
+		r.Additional = e.set.appendRecords(r.Additional, wirename.Text(owner))
 	}
 }
 
@@ -227,16 +229,16 @@ func (z *Zone) extras(set *rrset, self, cut string) (extras []extra) {
 		switch {
 		case target == nil:
 		case alias:
-			add(lower(target), target, dns.TypeA, dns.TypeAAAA, set.rrtype)
+			add(wirename.Lower(target), target, dns.TypeA, dns.TypeAAAA, set.rrtype)
 		case len(target) > 1:
-			add(lower(target), target, dns.TypeA, dns.TypeAAAA)
+			add(wirename.Lower(target), target, dns.TypeA, dns.TypeAAAA)
 		case set.rrtype == dns.TypeSVCB || set.rrtype == dns.TypeHTTPS:
 			add(self, nil, dns.TypeA, dns.TypeAAAA) // "." is the name itself
 		}
 	}
 	if cut != "" {
 		outside := func(e extra) int {
-			if within(lower(e.owner), cut) {
+			if within(wirename.Lower(e.owner), cut) {
 				return 0
 			}
 			return 1

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // A packed answer is what stands behind the question in a message: records of up
@@ -57,9 +59,9 @@ func (p *packer) begin(name string, below bool) {
 	at := questionAt
 	if below || strings.HasPrefix(name, star) {
 		at += 1 + int(name[0])
-		name = parent(name)
+		name = wirename.Parent(name)
 	}
-	for ; name != root; name = parent(name) {
+	for ; name != wirename.Root; name = wirename.Parent(name) {
 		p.names[name] = at
 		at += 1 + int(name[0])
 	}
@@ -85,8 +87,8 @@ func (p *packer) point(to int) {
 // name adds a name, with a pointer to as much of it as stands in the message
 // already, if it may have one (RFC 3597, section 4).
 func (p *packer) name(name []byte, compress bool) {
-	rest := lower(name)
-	for rest != root {
+	rest := wirename.Lower(name)
+	for rest != wirename.Root {
 		at, known := p.names[rest]
 		if known && compress {
 			p.point(at)
@@ -96,7 +98,7 @@ func (p *packer) name(name []byte, compress bool) {
 			p.names[rest] = len(p.msg)
 		}
 		p.msg = append(p.msg, name[:1+int(name[0])]...)
-		rest, name = parent(rest), parent(name)
+		rest, name = wirename.Parent(rest), wirename.Parent(name)
 	}
 	p.msg = append(p.msg, 0)
 }

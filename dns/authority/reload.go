@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"time"
+
+	"minicloud.internal/dns/transfer"
 )
 
 // A source is where a zone comes from.
@@ -81,10 +83,10 @@ func (s *Server) follow(ctx context.Context) {
 	every := s.config.ReloadInterval
 	timer := time.NewTimer(every)
 	defer timer.Stop()
+	if every == 0 {
+		timer.Stop()
+	}
 	for {
-		if every == 0 {
-			timer.Stop()
-		}
 		select {
 		case <-ctx.Done():
 			return
@@ -104,12 +106,8 @@ func (s *Server) follow(ctx context.Context) {
 // is worth to be given back: several times what the zones take.
 const manyNames = 10_000
 
-// giveBack returns to the system what reading these zones needed.
-func giveBack(zones *zoneSet) {
-	names := 0
-	for _, z := range zones.zones {
-		names += len(z.order)
-	}
+// giveBack returns to the system what reading zones with so many names needed.
+func giveBack(names int) {
 	if names >= manyNames {
 		debug.FreeOSMemory()
 	}
@@ -173,24 +171,20 @@ func (s *Server) reload(src *source, asked bool) error {
 		return err
 	}
 	src.failed = ""
+	defer giveBack(len(z.order)) // after Publish, which packs both versions
 	if z.equal(old) {
 		s.metrics.loaded(z)
 		s.logger.Debug("a zone was reloaded without a change", "zone", z.origin, "serial", z.Serial())
 		return nil
 	}
-	if int32(z.Serial()-old.Serial()) <= 0 { // RFC 1982, section 3.2
+	if !transfer.Older(old.Serial(), z.Serial()) {
 		s.logger.Warn("a zone changed without a higher serial number, so that secondary servers keep what they have",
 			"zone", z.origin, "serial", z.Serial(), "before", old.Serial())
 	}
-	zones := maps.Clone(s.zones.Load().zones)
-	zones[src.apex] = z
-	s.zones.Store(newZoneSet(slices.Collect(maps.Values(zones))...))
+	zones := slices.Collect(maps.Values(s.zones.Load().zones))
+	s.zones.Store(newZoneSet(append(zones, z)...)) // of two with one name the later
 	s.loaded(z)
-	defer giveBack(s.zones.Load()) // after Publish, which packs both versions
 	s.logger.Info("a zone was reloaded", "zone", z.origin, "serial", z.Serial(), "names", z.Names())
-	if s.OnChange != nil {
-		s.OnChange(old, z)
-	}
 	if err := s.transfers.Publish(z, src.config.Policy); err != nil {
 		s.logger.Error("a zone cannot be given to secondary servers", "zone", z.origin, "error", err)
 	}

@@ -107,17 +107,12 @@ func (r *reloading) metric(t testing.TB, name string) float64 {
 func TestReload(t *testing.T) {
 	t.Run("a new version is served", func(t *testing.T) {
 		r := newReloading(t, version(1), nil)
-		var changes []string
-		r.OnChange = func(old, new *Zone) { changes = append(changes, fmt.Sprint(old.Serial(), new.Serial())) }
 		replace(t, r.path, version(2)+"more A 192.0.2.9\n")
 		if err := r.Reload(); err != nil {
 			t.Fatal(err)
 		}
 		if m := ask(t, r.Server, "www.example.com.", dns.TypeA); m.Answer[0].(*dns.A).A.String() != "192.0.2.2" {
 			t.Errorf("got %v", m)
-		}
-		if diff := cmp.Diff([]string{"1 2"}, changes); diff != "" {
-			t.Error(diff)
 		}
 		if r.metric(t, "zone_serial") != 2 || r.metric(t, "zone_names") != 4 || r.metric(t, "zone_load_failures_total") != 0 || r.metric(t, "zone_loaded_timestamp_seconds") < 1e9 {
 			t.Error("the metrics are those of the old version")
@@ -128,7 +123,6 @@ func TestReload(t *testing.T) {
 	})
 	t.Run("a version with an error is refused with file and line, and the old one stays", func(t *testing.T) {
 		r := newReloading(t, version(1), nil)
-		r.OnChange = func(_, _ *Zone) { t.Error("nothing has changed") }
 		replace(t, r.path, version(2)+"www IN CNAME ns1\n")
 		if err := r.Reload(); err == nil || !strings.Contains(err.Error(), r.path+":6: www.example.com. has a CNAME record beside") {
 			t.Errorf("got %v", err)
@@ -167,9 +161,8 @@ func TestReload(t *testing.T) {
 	})
 	t.Run("the same again is no change", func(t *testing.T) {
 		r := newReloading(t, version(5), nil)
-		r.OnChange = func(_, _ *Zone) { t.Error("nothing has changed") }
 		replace(t, r.path, "; a comment\n"+version(5))
-		if err := r.Reload(); err != nil || strings.Contains(r.log.String(), "WARN") {
+		if err := r.Reload(); err != nil || strings.Contains(r.log.String(), "WARN") || strings.Contains(r.log.String(), "a zone was reloaded") {
 			t.Errorf("got %v, logged %s", err, r.log)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // A Zone is the data of one zone, ready to be asked. It is never changed, and
@@ -73,23 +75,36 @@ func appendRecord(dst []byte, at position, rdata []byte) []byte {
 	return append(dst, rdata...)
 }
 
+// nextRecord takes the first record off: where it stands, its data, and the others.
+func nextRecord(records []byte) (at position, rdata, rest []byte) {
+	end := recordHead + int(binary.BigEndian.Uint16(records))
+	at = position{binary.BigEndian.Uint16(records[2:]), binary.BigEndian.Uint32(records[4:])}
+	return at, records[recordHead:end], records[end:]
+}
+
 // all yields where each record stands, and its data.
 func (s *rrset) all() iter.Seq2[position, []byte] {
 	return func(yield func(position, []byte) bool) {
 		for rest := s.data; len(rest) > 0; {
-			end := recordHead + int(binary.BigEndian.Uint16(rest))
-			at := position{binary.BigEndian.Uint16(rest[2:]), binary.BigEndian.Uint32(rest[4:])}
-			if !yield(at, rest[recordHead:end]) {
+			at, rdata, others := nextRecord(rest)
+			if !yield(at, rdata) {
 				return
 			}
-			rest = rest[end:]
+			rest = others
 		}
 	}
 }
 
 // first returns the data of the first record.
 func (s *rrset) first() []byte {
-	return s.data[recordHead : recordHead+int(binary.BigEndian.Uint16(s.data))]
+	_, rdata, _ := nextRecord(s.data)
+	return rdata
+}
+
+// position returns where the first record stands.
+func (s *rrset) position() position {
+	at, _, _ := nextRecord(s.data)
+	return at
 }
 
 // appendRecords appends the records under an owner, given as text.
@@ -125,9 +140,6 @@ func (z *Zone) Origin() string { return z.origin }
 
 // Serial returns the serial number of the zone's SOA record.
 func (z *Zone) Serial() uint32 { return z.soa.Serial }
-
-// SOA returns the zone's SOA record, which must not be changed.
-func (z *Zone) SOA() *dns.SOA { return z.soa }
 
 // Names returns how many names have records.
 func (z *Zone) Names() int {
@@ -171,9 +183,9 @@ func (z *Zone) All() iter.Seq[dns.RR] {
 // written returns a name as text, in the case that the zone file has it in.
 func (z *Zone) written(name string) string {
 	if spelled, ok := z.spelling[name]; ok {
-		return text(spelled)
+		return wirename.Text(spelled)
 	}
-	return text(name)
+	return wirename.Text(name)
 }
 
 // where returns "file:line".
@@ -207,12 +219,12 @@ func (z *Zone) equal(other *Zone) bool {
 func sameData(a, b *rrset) bool {
 	x, y := a.data, b.data
 	for len(x) > 0 && len(y) > 0 {
-		i := recordHead + int(binary.BigEndian.Uint16(x))
-		j := recordHead + int(binary.BigEndian.Uint16(y))
-		if !bytes.Equal(x[recordHead:i], y[recordHead:j]) {
+		var one, other []byte
+		_, one, x = nextRecord(x)
+		_, other, y = nextRecord(y)
+		if !bytes.Equal(one, other) {
 			return false
 		}
-		x, y = x[i:], y[j:]
 	}
 	return len(x) == len(y)
 }
@@ -224,7 +236,7 @@ func (z *Zone) find(name []byte, qtype uint16) (*node, *cover) {
 	n := z.nodes[string(name)]
 	exact := n != nil
 	for rest := name; n == nil; n = z.nodes[string(rest)] {
-		rest = parent(rest)
+		rest = wirename.Parent(rest)
 	}
 	if c := n.cover; c != nil {
 		at := exact && c.owner == n

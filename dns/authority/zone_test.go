@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"minicloud.internal/dns/internal/wirename"
 	"minicloud.internal/kit"
 )
 
@@ -118,7 +119,7 @@ func TestRecords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := zoneAt(t, s, "example.com.").Lookup("_http._tcp.example.com.", "_http._tcp.example.com.", dns.TypeSRV)
+			r := zoneAt(t, s, "example.com.").Lookup("_http._tcp.example.com.", dns.TypeSRV)
 			if len(r.Answer) != tt.served {
 				t.Errorf("served %v", r.Answer)
 			}
@@ -160,11 +161,11 @@ func FuzzReadZone(f *testing.F) {
 			set := newZoneSet(z)
 			for wire := range z.nodes {
 				for _, asked := range []string{wire, "\x01x" + wire} {
-					if len(asked) > maxName {
+					if len(asked) > wirename.Max {
 						continue
 					}
 					for _, qtype := range []uint16{dns.TypeA, dns.TypeDS, dns.TypeNS, dns.TypeTXT, dns.TypeHTTPS} {
-						holdSame(t, set, text(asked), qtype)
+						holdSame(t, set, wirename.Text(asked), qtype)
 					}
 				}
 			}
@@ -202,7 +203,7 @@ func spelled(rrs iter.Seq[dns.RR]) map[string]bool {
 // fast path, where it answers, like by the general one.
 func holdSame(t *testing.T, set *zoneSet, name string, qtype uint16) {
 	t.Helper()
-	asked, err := packName(name)
+	asked, err := wirename.Pack(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func TestDNSCompliance(t *testing.T) {
 	}
 	// Every type that has a number: none is an error.
 	for qtype := range dns.TypeToString {
-		if !metaType(qtype) && qtype < 128 {
+		if !MetaType(qtype) && qtype < 128 {
 			tests = append(tests, struct {
 				name string
 				asks asks

@@ -21,15 +21,14 @@
 // Invariants: every message that comes in is answered at most once; a message
 // that is itself a response is never answered (two servers would otherwise talk
 // for ever); a handler sees only queries of class IN with one question, and
-// NOTIFY and transfers only where it says that it takes them; a signed query is
-// answered only if the signature is right; every wait has a deadline and every
-// queue a bound.
+// transfers only where it says that it takes them; a signed query is answered only
+// if the signature is right; every wait has a deadline and every queue a bound.
 //
 // Goroutines: Serve owns one reader for each UDP socket, one acceptor for each
 // listener, one reader for each connection and one goroutine for each query that
 // goes the general way, and joins them all.
 //
 // Of class CHAOS it answers id.server and version.bind, with what the
-// configuration says, and refuses the rest. What it does not do: UPDATE, DNSSEC
-// signing and validation, DNS over QUIC.
+// configuration says, and refuses the rest. What it does not do: NOTIFY and UPDATE,
+// DNSSEC signing and validation, DNS over QUIC.
 package server

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // garden is a handler with both ways: it says the same by either. By the first
@@ -208,7 +210,7 @@ func FuzzFastParse(f *testing.F) {
 			p.query.RecursionDesired != m.RecursionDesired || p.query.CheckingDisabled != m.CheckingDisabled {
 			t.Fatalf("got %+v %q, the library has %v", p.query, name, m)
 		}
-		if len(p.query.Name) > maxName || string(wire[headerSize+len(p.query.Name):p.end]) != string(wire[p.end-4:p.end]) {
+		if len(p.query.Name) > wirename.Max || string(wire[headerSize+len(p.query.Name):p.end]) != string(wire[p.end-4:p.end]) {
 			t.Fatalf("the question does not end at %d", p.end)
 		}
 		opt := m.IsEdns0()
@@ -312,7 +314,7 @@ func TestAnswersInPlace(t *testing.T) {
 		}},
 		{"an error without EDNS is not", question("nope.", dns.TypeA), true, func(m *dns.Msg) bool { return m.Rcode == dns.RcodeNameError && m.IsEdns0() == nil }},
 		{"a long explanation is cut between two characters", question("lame.", dns.TypeA, withEDNS(1232)), true, func(m *dns.Msg) bool {
-			return m.IsEdns0().Option[0].(*dns.EDNS0_EDE).ExtraText == cutText(sentence, maxSentence)
+			return m.IsEdns0().Option[0].(*dns.EDNS0_EDE).ExtraText == CutText(sentence, MaxSentence)
 		}},
 		{"CD is copied into what is not authoritative", question("lame.", dns.TypeA, func(m *dns.Msg) { m.CheckingDisabled = true }), true, func(m *dns.Msg) bool { return m.CheckingDisabled && m.RecursionAvailable }},
 		{"CD is not copied into what is authoritative", question("rose.", dns.TypeA, func(m *dns.Msg) { m.CheckingDisabled = true }), true, func(m *dns.Msg) bool { return !m.CheckingDisabled }},

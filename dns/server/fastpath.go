@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // A fastPath is what one goroutine needs to answer queries in place: nothing is
@@ -22,7 +24,7 @@ type fastPath struct {
 	// trusted says that the client has shown a valid server cookie, and
 	// therefore lives where it says.
 	trusted  bool
-	name     [maxName]byte
+	name     [wirename.Max]byte
 	sentence [255]byte
 }
 
@@ -127,7 +129,7 @@ func (f *fastPath) appendOPT(msg []byte, total int) []byte {
 		msg = append(msg, f.nsid...)
 	}
 	if room := total - len(msg) - 6; f.reply.Explained && room >= 0 {
-		sentence := cutText(f.reply.Sentence, min(room, maxSentence))
+		sentence := CutText(f.reply.Sentence, min(room, MaxSentence))
 		msg = append(msg, 0, dns.EDNS0EDE)
 		msg = binary.BigEndian.AppendUint16(msg, uint16(2+len(sentence)))
 		msg = binary.BigEndian.AppendUint16(msg, f.reply.Code)
@@ -137,8 +139,8 @@ func (f *fastPath) appendOPT(msg []byte, total int) []byte {
 	return msg
 }
 
-// cutText cuts UTF-8 text to at most n octets, between characters.
-func cutText[T string | []byte](text T, n int) T {
+// CutText cuts UTF-8 text to at most n octets, between characters.
+func CutText[T string | []byte](text T, n int) T {
 	if len(text) <= n {
 		return text
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/hex"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"time"
@@ -111,16 +110,16 @@ func (l Limits) ValidateLimits() error {
 		{"max_tcp_per_client", l.MaxTCPPerClient, 0, 1 << 20},
 		{"rate_limit", l.RateLimit, 0, 1_000_000},
 	} {
-		if n.value < n.low || n.value > n.high {
-			return kit.KeyErrorf(n.key, "is %d, expected %d to %d", n.value, n.low, n.high)
+		if err := kit.CheckRange(n.key, n.value, n.low, n.high); err != nil {
+			return err
 		}
 	}
 	if l.TCPIdle < time.Millisecond || l.TCPIdle > time.Hour {
 		return kit.KeyErrorf("tcp_idle", "is %v, expected a duration from 1ms to 1h, as in \"10s\"", l.TCPIdle)
 	}
-	for key, text := range map[string]string{"nsid": l.NSID, "version": l.Version} {
-		if len(text) > maxSelf {
-			return kit.KeyErrorf(key, "has %d octets, expected at most %d", len(text), maxSelf)
+	for _, s := range []struct{ key, text string }{{"nsid", l.NSID}, {"version", l.Version}} {
+		if len(s.text) > maxSelf {
+			return kit.KeyErrorf(s.key, "has %d octets, expected at most %d", len(s.text), maxSelf)
 		}
 	}
 	if _, err := l.cookieSecret(); err != nil {
@@ -167,15 +166,7 @@ func (l Limits) cookieSecret() ([]byte, error) {
 }
 
 func (l Limits) rateLimitExempt() ([]netip.Prefix, error) {
-	var nets []netip.Prefix
-	for i, s := range l.RateLimitExempt {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, kit.KeyErrorf(fmt.Sprintf("rate_limit_exempt[%d]", i), `is %q, expected a network such as "10.0.0.0/8" or "::1/128"`, s)
-		}
-		nets = append(nets, p.Masked())
-	}
-	return nets, nil
+	return kit.Networks("rate_limit_exempt", l.RateLimitExempt)
 }
 
 func (l Limits) loops() int {

@@ -4,13 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"minicloud.internal/kit"
 )
@@ -45,7 +44,8 @@ func Listen(address, dir string, l Limits) (net.Listener, net.PacketConn, error)
 func Extend(ln net.Listener, dir string, l Limits) (*Listener, error) {
 	out := &Listener{Listener: ln}
 	if l.Certificate != "" {
-		out.certificate = &certificate{cert: inDir(dir, l.Certificate), key: inDir(dir, l.Key)}
+		files := kit.Common{Dir: dir}
+		out.certificate = &certificate{cert: files.Path(l.Certificate), key: files.Path(l.Key)}
 		if err := out.certificate.load(); err != nil {
 			return nil, kit.KeyErrorf("certificate", "and key are no usable pair of PEM files: %v", err)
 		}
@@ -65,13 +65,6 @@ func Extend(ln net.Listener, dir string, l Limits) (*Listener, error) {
 		}
 	}
 	return out, nil
-}
-
-func inDir(dir, name string) string {
-	if filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(dir, name)
 }
 
 // TLSAddr and HTTPSAddr return the addresses of the further sockets, or nil.
@@ -105,7 +98,7 @@ type certificate struct {
 	cert, key string
 
 	mu      sync.Mutex
-	changed [2]time.Time
+	read    [2]fs.FileInfo
 	loaded  *tls.Certificate
 	failure string // that was logged last; "" after a success
 }
@@ -114,23 +107,28 @@ type certificate struct {
 func (c *certificate) load() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var changed [2]time.Time
+	var now [2]fs.FileInfo
 	for i, name := range []string{c.cert, c.key} {
-		info, err := os.Stat(name)
-		if err != nil {
+		var err error
+		if now[i], err = os.Stat(name); err != nil {
 			return err
 		}
-		changed[i] = info.ModTime()
 	}
-	if changed == c.changed {
+	if sameFile(now[0], c.read[0]) && sameFile(now[1], c.read[1]) {
 		return nil
 	}
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
 	if err != nil {
 		return fmt.Errorf("read %s and %s: %w", c.cert, c.key, err)
 	}
-	c.loaded, c.changed = &pair, changed
+	c.loaded, c.read = &pair, now
 	return nil
+}
+
+// sameFile compares more than times: a file that is put in another's place may
+// have kept its own.
+func sameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // config returns the TLS side of a server with this certificate. A look at the

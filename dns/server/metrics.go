@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -86,7 +87,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	for t, transport := range transports {
 		for code := range rcodeOther + 1 {
 			if n := m.sum(func(c *counters) *atomic.Uint64 { return &c.queries[t][code] }); n > 0 {
-				counter(m.queries, n, transport, rcodeName(code))
+				counter(m.queries, n, transport, rcodeLabel(code))
 			}
 		}
 		for r, reason := range reasons {
@@ -112,12 +113,23 @@ func (m *Metrics) sum(of func(*counters) *atomic.Uint64) uint64 {
 	return n
 }
 
-func rcodeName(code int) string {
+// RcodeName returns the name of a response code, and "RCODE n" for one that has
+// none. It is for what a header and an OPT record say: 16 is BADVERS, while as the
+// error of a TSIG record, and to the library, it is BADSIG.
+func RcodeName(code int) string {
 	if code == dns.RcodeBadVers {
-		return "BADVERS" // the library calls it BADSIG, which is a TSIG error of the same number
+		return "BADVERS"
 	}
-	if name, known := dns.RcodeToString[code]; known && code < rcodeOther {
+	if name, known := dns.RcodeToString[code]; known {
 		return name
+	}
+	return "RCODE " + strconv.Itoa(code)
+}
+
+// rcodeLabel is [RcodeName] for a label, whose values are bounded.
+func rcodeLabel(code int) string {
+	if _, known := dns.RcodeToString[code]; known && code < rcodeOther {
+		return RcodeName(code)
 	}
 	return "other"
 }

@@ -59,7 +59,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := NewMetrics("test", mustRegister(t, s.Metrics)); err == nil {
 		t.Error("a second registration was accepted")
 	}
-	if rcodeName(rcodeOther) != "other" || rcodeName(12) != "other" {
+	if rcodeLabel(rcodeOther) != "other" || rcodeLabel(12) != "other" {
 		t.Error("an unknown code has a name")
 	}
 }
@@ -70,4 +70,12 @@ func mustRegister(t *testing.T, c prometheus.Collector) prometheus.Registerer {
 		t.Fatal(err)
 	}
 	return reg
+}
+
+func TestRcodeName(t *testing.T) {
+	for code, want := range map[int]string{dns.RcodeNameError: "NXDOMAIN", dns.RcodeBadVers: "BADVERS", dns.RcodeBadCookie: "BADCOOKIE", 12: "RCODE 12"} {
+		if got := RcodeName(code); got != want {
+			t.Errorf("%d: got %s, want %s", code, got, want)
+		}
+	}
 }

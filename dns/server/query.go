@@ -11,13 +11,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxSentence bounds the text of an Extended DNS Error, in octets: with the
-// longest question it still fits into 512.
-const maxSentence = 200
+// MaxSentence bounds the text of an Extended DNS Error, in octets: with the
+// longest question it still fits into 512. Longer text is cut.
+const MaxSentence = 200
 
-// A Query is one question of one client, checked: opcode QUERY (to a
-// [NotifyHandler] NOTIFY), class IN, one question, EDNS version 0 or none, and
-// signed rightly where it is signed.
+// A Query is one question of one client, checked: opcode QUERY, class IN, one
+// question, EDNS version 0 or none, and signed rightly where it is signed.
 type Query struct {
 	// Name is the name asked for in canonical form: lower case, with the
 	// final dot. Type is the type asked for; AXFR and IXFR only for a
@@ -36,9 +35,8 @@ type Query struct {
 	// canonical form; "" where it was not signed.
 	Key string
 	// Serial is the serial number that the client of an IXFR has (RFC 1995,
-	// section 3), and the one that a NOTIFY announces, where HasSerial.
-	Serial    uint32
-	HasSerial bool
+	// section 3).
+	Serial uint32
 
 	edns    edns
 	trusted bool // see emitter
@@ -50,7 +48,7 @@ type Query struct {
 // dns.ExtendedErrorCode… and a sentence. A client that does not speak EDNS does
 // not get it. The last call counts.
 func (q *Query) Explain(code uint16, sentence string) {
-	q.ede = &dns.EDNS0_EDE{InfoCode: code, ExtraText: cutText(sentence, maxSentence)}
+	q.ede = &dns.EDNS0_EDE{InfoCode: code, ExtraText: CutText(sentence, MaxSentence)}
 }
 
 // Size returns how many octets the answer may have, signature and OPT record
@@ -99,7 +97,7 @@ func (c *core) take(q *Query, wire []byte, reply *dns.Msg) int {
 	m := new(dns.Msg)
 	shape, ok := walk(wire)
 	// Messages of other opcodes may have another shape (RFC 8490, section 5.4).
-	supported := reply.Opcode == dns.OpcodeQuery || reply.Opcode == dns.OpcodeNotify && c.notified != nil
+	supported := reply.Opcode == dns.OpcodeQuery
 	if !ok || shape.misplaced || m.Unpack(wire) != nil {
 		if !supported {
 			return dns.RcodeNotImplemented
@@ -107,7 +105,7 @@ func (c *core) take(q *Query, wire []byte, reply *dns.Msg) int {
 		return dns.RcodeFormatError
 	}
 	optOK := shape.opt == 0 || q.edns.read(wire[shape.opt:shape.optEnd])
-	if reply.Opcode == dns.OpcodeQuery && len(m.Question) == 1 {
+	if supported && len(m.Question) == 1 {
 		reply.Question = m.Question
 	}
 	if shape.tsig != 0 {
@@ -126,17 +124,13 @@ func (c *core) take(q *Query, wire []byte, reply *dns.Msg) int {
 		return dns.RcodeNotImplemented
 	case !optOK:
 		return dns.RcodeFormatError
-	case len(m.Question) == 0 && q.edns.cookie && reply.Opcode == dns.OpcodeQuery:
+	case len(m.Question) == 0 && q.edns.cookie:
 		return dns.RcodeSuccess // asks for a cookie only (RFC 7873, section 5.4)
 	case len(m.Question) != 1: // RFC 9619: exactly one
 		return dns.RcodeFormatError
 	}
-	reply.Question = m.Question
 	q.Question = m.Question[0]
 	q.Name, q.Type = dns.CanonicalName(q.Question.Name), q.Question.Qtype
-	if reply.Opcode == dns.OpcodeNotify {
-		return q.takeNotify(m)
-	}
 	if q.Question.Qclass == dns.ClassCHAOS {
 		return c.answerChaos(q, reply)
 	}
@@ -174,25 +168,11 @@ func (c *core) refusal(q *Query, m *dns.Msg) int {
 // takeSerial takes the serial number from an SOA record of the name asked for.
 func (q *Query) takeSerial(rr dns.RR) bool {
 	soa, ok := rr.(*dns.SOA)
-	if ok && dns.CanonicalName(soa.Hdr.Name) == q.Name {
-		q.Serial, q.HasSerial = soa.Serial, true
+	if !ok || dns.CanonicalName(soa.Hdr.Name) != q.Name {
+		return false
 	}
-	return q.HasSerial
-}
-
-// takeNotify returns the response code for a NOTIFY that the handler does not
-// get (RFC 1996, section 3), or success.
-func (q *Query) takeNotify(m *dns.Msg) int {
-	if q.Question.Qclass != dns.ClassINET {
-		return dns.RcodeRefused
-	}
-	if q.Type != dns.TypeSOA { // no other type was ever defined
-		return dns.RcodeNotImplemented
-	}
-	if len(m.Answer) > 0 && !q.takeSerial(m.Answer[0]) {
-		return dns.RcodeFormatError
-	}
-	return dns.RcodeSuccess
+	q.Serial = soa.Serial
+	return true
 }
 
 // answerChaos answers what a server says of itself (RFC 4892). What the

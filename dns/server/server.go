@@ -18,17 +18,9 @@ import (
 // A Handler answers queries. Answer fills reply, which already carries id,
 // question and copied flags; it may be called by many goroutines at once, and
 // must return soon after ctx ends. What it puts into reply it must not change
-// afterwards. A handler may also be [Fast], a [Transferrer] and a
-// [NotifyHandler].
+// afterwards. A handler may also be [Fast] and a [Transferrer].
 type Handler interface {
 	Answer(ctx context.Context, q *Query, reply *dns.Msg)
-}
-
-// A NotifyHandler is told that a zone has changed (RFC 1996). Notify fills
-// reply as [Handler].Answer does. Where a [Handler] is none, a NOTIFY is
-// answered with NOTIMP.
-type NotifyHandler interface {
-	Notify(ctx context.Context, q *Query, reply *dns.Msg)
 }
 
 // A Server answers DNS over UDP and TCP, and over TLS and HTTPS where it is
@@ -55,9 +47,8 @@ type Server struct {
 // first used.
 type core struct {
 	handler   Handler
-	fast      Fast          // or nil
-	transfers Transferrer   // or nil
-	notified  NotifyHandler // or nil
+	fast      Fast        // or nil
+	transfers Transferrer // or nil
 	logger    *slog.Logger
 	metrics   *Metrics
 	keys      keyring
@@ -83,7 +74,6 @@ func (s *Server) prepared() *core {
 		}
 		c.fast, _ = s.Handler.(Fast)
 		c.transfers, _ = s.Handler.(Transferrer)
-		c.notified, _ = s.Handler.(NotifyHandler)
 		c.paths.New = func() any { return &fastPath{core: c} }
 		s.core = c
 	})
@@ -184,10 +174,6 @@ func (c *core) handle(ctx context.Context, q *Query, reply *dns.Msg) {
 			reply.Rcode, reply.Authoritative = dns.RcodeServerFailure, false
 		}
 	}()
-	if reply.Opcode == dns.OpcodeNotify {
-		c.notified.Notify(ctx, q, reply)
-		return
-	}
 	c.handler.Answer(ctx, q, reply)
 }
 

@@ -245,7 +245,7 @@ func TestTransferRefusals(t *testing.T) {
 		{"IXFR over UDP is one message", "udp", transferFunc(wholeGarden), ixfr(3), func(m *dns.Msg) bool { return len(m.Answer) == 1 && m.Question[0].Qtype == dns.TypeIXFR }},
 		{"IXFR with a serial number is asked with it", "tcp", transferFunc(func(_ context.Context, q *Query, send func(*dns.Msg) error) error {
 			m := new(dns.Msg)
-			if q.Serial != 3 || !q.HasSerial {
+			if q.Serial != 3 {
 				m.Rcode = dns.RcodeNotZone
 			}
 			return send(m)
@@ -292,52 +292,5 @@ func TestATransferThatBreaksOffLooksBroken(t *testing.T) {
 	}
 	if _, err := conn.ReadMsg(); err == nil {
 		t.Error("the connection stays open")
-	}
-}
-
-type notifyFunc func(q *Query, reply *dns.Msg)
-
-func (f notifyFunc) Answer(_ context.Context, _ *Query, reply *dns.Msg) {
-	reply.Rcode = dns.RcodeRefused
-}
-func (f notifyFunc) Notify(_ context.Context, q *Query, reply *dns.Msg) { f(q, reply) }
-
-func TestNotify(t *testing.T) {
-	notify := func(change ...func(*dns.Msg)) *dns.Msg {
-		m := new(dns.Msg)
-		m.SetNotify("Garden.")
-		for _, f := range change {
-			f(m)
-		}
-		return m
-	}
-	announced := func(m *dns.Msg) { m.Answer = []dns.RR{record(gardenSOA)} }
-	takes := notifyFunc(func(q *Query, reply *dns.Msg) {
-		reply.Authoritative = true
-		if q.Name != "garden." || q.Type != dns.TypeSOA || q.HasSerial != (q.Serial == 7) {
-			reply.Rcode = dns.RcodeServerFailure
-		}
-	})
-	for _, tt := range []struct {
-		name    string
-		handler Handler
-		query   *dns.Msg
-		want    int
-	}{
-		{"it is handed to a NotifyHandler", takes, notify(), dns.RcodeSuccess},
-		{"with the serial number that it announces", takes, notify(announced), dns.RcodeSuccess},
-		{"any other handler does not implement it", handlerFunc(address), notify(), dns.RcodeNotImplemented},
-		{"a record of another name is a format error", takes, notify(announced, func(m *dns.Msg) { m.Question[0].Name = "other." }), dns.RcodeFormatError},
-		{"a type other than SOA is not implemented", takes, notify(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeA }), dns.RcodeNotImplemented},
-		{"another class is refused", takes, notify(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), dns.RcodeRefused},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newServer(t, nil)
-			s.Handler = tt.handler
-			m := unpack(t, s.Respond(t.Context(), pack(t, tt.query), client, "udp"))
-			if m.Rcode != tt.want || m.Opcode != dns.OpcodeNotify || !m.Response {
-				t.Errorf("got\n%v", m)
-			}
-		})
 	}
 }

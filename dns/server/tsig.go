@@ -9,9 +9,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 // A Key is a secret that a client and this server share, to sign what they say
@@ -19,11 +23,21 @@ import (
 type Key struct {
 	// Name is the key's name, a domain name; both sides must use the same.
 	Name string
-	// Algorithm is "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224"
-	// or "hmac-sha1".
+	// Algorithm is one of [TSIGAlgorithms], in any case, with or without a final
+	// dot.
 	Algorithm string
 	// Secret is as random as the algorithm's output is long, at best.
 	Secret []byte
+}
+
+// TSIGAlgorithms returns the names that a [Key]'s algorithm may have, sorted, in
+// lower case and without the final dot.
+func TSIGAlgorithms() (names []string) {
+	for name := range tsigHashes {
+		names = append(names, strings.TrimSuffix(name, "."))
+	}
+	slices.Sort(names)
+	return names
 }
 
 // tsigHashes are the algorithms (RFC 8945, section 6). The truncated ones and
@@ -143,12 +157,11 @@ func (s *signature) timers(made uint64, fudge uint16) []byte {
 
 // appendName appends a valid name in wire form.
 func appendName(out []byte, name string) []byte {
-	var buf [maxName]byte
-	n, err := dns.PackDomainName(name, buf[:], 0, nil, false)
+	wire, err := wirename.Pack(name)
 	if err != nil {
 		panic(fmt.Sprintf("server: a name that was unpacked cannot be packed: %v", err))
 	}
-	return append(out, buf[:n]...)
+	return append(out, wire...)
 }
 
 // size returns how many octets sign appends at most.

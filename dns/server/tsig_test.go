@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -185,11 +186,9 @@ func verifyIgnoringTime(t *testing.T, s *Server, wire []byte, requestMAC string)
 
 func TestTheHandlerIsToldTheKey(t *testing.T) {
 	var key string
-	s := newServer(t, nil)
-	s.Handler = notifyFunc(func(q *Query, _ *dns.Msg) { key = q.Key })
+	s := newServer(t, func(_ context.Context, q *Query, _ *dns.Msg) { key = q.Key })
 	withKey(t, s, dns.HmacSHA256)
-	m := new(dns.Msg)
-	m.SetNotify("garden.")
+	m := question("garden.", dns.TypeSOA)
 	s.Respond(t.Context(), pack(t, m), client, "udp")
 	if key != "" {
 		t.Errorf("unsigned: %q", key)

@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/internal/wirename"
 )
 
 const (
 	headerSize = 12
-	optSize    = 11  // an OPT record without options
-	maxName    = 255 // octets of a name in wire form (RFC 1035, section 2.3.4)
+	optSize    = 11 // an OPT record without options
 
 	// Octet 2 and octet 3 of the header (RFC 1035, section 4.1.1; RFC 4035,
 	// section 3.2).
@@ -166,7 +167,7 @@ func (f *fastPath) parse(wire []byte) verdict {
 		if n == 0 {
 			break
 		}
-		if off += n; n > 63 || off-headerSize >= maxName {
+		if off += n; n > 63 || off-headerSize >= wirename.Max {
 			return general
 		}
 	}
@@ -182,7 +183,7 @@ func (f *fastPath) parse(wire []byte) verdict {
 	}
 	q := &f.query
 	q.Name, q.Type = name, binary.BigEndian.Uint16(wire[off:])
-	if binary.BigEndian.Uint16(wire[off+2:]) != dns.ClassINET || metaType(q.Type) {
+	if binary.BigEndian.Uint16(wire[off+2:]) != dns.ClassINET || MetaType(q.Type) {
 		return general
 	}
 	off += 4
@@ -219,9 +220,9 @@ func (f *fastPath) parseOPT(record []byte) verdict {
 	return answered
 }
 
-// metaType reports whether a type is none that records have: 0, OPT, and those
+// MetaType reports whether a type is none that records have: 0, OPT, and those
 // for questions only (RFC 6895, section 3.1).
-func metaType(t uint16) bool { return t == dns.TypeNone || t == dns.TypeOPT || t >= 128 && t <= 255 }
+func MetaType(t uint16) bool { return t == dns.TypeNone || t == dns.TypeOPT || t >= 128 && t <= 255 }
 
 // lower maps ASCII letters to lower case, and every other octet to itself (RFC
 // 4343).

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/internal/wirename"
+	"minicloud.internal/dns/server"
 	"minicloud.internal/kit"
 )
 
@@ -89,18 +92,16 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 // MarshalText implements [encoding.TextMarshaler].
 func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-var algorithms = []string{dns.HmacSHA256, dns.HmacSHA384, dns.HmacSHA512, dns.HmacSHA224, dns.HmacSHA1}
-
 // ValidateTransfers reports the first bad value as a [kit.KeyError].
 func (c Config) ValidateTransfers() error {
-	switch {
-	case c.MaxTransfers < 1 || c.MaxTransfers > 1<<16:
-		return kit.KeyErrorf("max_transfers", "is %d, expected 1 to %d", c.MaxTransfers, 1<<16)
-	case c.JournalVersions < 0 || c.JournalVersions > 1<<16:
-		return kit.KeyErrorf("journal_versions", "is %d, expected 0 to %d", c.JournalVersions, 1<<16)
-	case c.JournalSize < 0 || c.JournalSize > 1<<32:
-		return kit.KeyErrorf("journal_size", "is %d, expected 0 to 4GiB", c.JournalSize)
+	if err := cmp.Or(
+		kit.CheckRange("max_transfers", c.MaxTransfers, 1, 1<<16),
+		kit.CheckRange("journal_versions", c.JournalVersions, 0, 1<<16),
+		kit.CheckRange("journal_size", c.JournalSize, 0, 1<<32),
+	); err != nil {
+		return err
 	}
+	algorithms := server.TSIGAlgorithms()
 	seen := map[string]bool{}
 	for i, k := range c.Keys {
 		key := fmt.Sprintf("keys[%d]", i)
@@ -109,8 +110,8 @@ func (c Config) ValidateTransfers() error {
 			return kit.KeyErrorf(key+".name", `is %q, expected a domain name, as in "transfer.example.com."`, k.Name)
 		case seen[k.CanonicalName()]:
 			return kit.KeyErrorf(key+".name", "is %q, which another key of this file is already", k.Name)
-		case !slices.Contains(algorithms, k.CanonicalAlgorithm()):
-			return kit.KeyErrorf(key+".algorithm", `is %q, expected "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224" or "hmac-sha1"`, k.Algorithm)
+		case !slices.Contains(algorithms, strings.TrimSuffix(k.CanonicalAlgorithm(), ".")):
+			return kit.KeyErrorf(key+".algorithm", "is %q, expected one of %s", k.Algorithm, strings.Join(algorithms, ", "))
 		case len(k.Secret) == 0:
 			return kit.KeyErrorf(key+".secret", "is empty, expected base64, as `openssl rand -base64 32` writes it")
 		case len(k.Secret) < minSecret:
@@ -124,11 +125,8 @@ func (c Config) ValidateTransfers() error {
 // isName reports whether s is a domain name other than the root that can be
 // sent.
 func isName(s string) bool {
-	if s == "" || s == "." || strings.ContainsAny(s, " \t\r\n") {
-		return false
-	}
-	_, err := dns.PackDomainName(dns.Fqdn(s), make([]byte, 256), 0, nil, false)
-	return err == nil
+	wire, err := wirename.Pack(s)
+	return err == nil && string(wire) != wirename.Root && !strings.ContainsAny(s, " \t\r\n")
 }
 
 // key returns the key of a name in any spelling, or nil.

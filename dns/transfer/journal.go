@@ -32,7 +32,7 @@ func (v *version) follow(zone Zone, l limits) (*version, error) {
 	if !differ {
 		return &version{zone, v.deltas, v.size}, nil
 	}
-	if !older(d.from, d.to) {
+	if !Older(d.from, d.to) {
 		return next, nil
 	}
 	deltas := append(slices.Clone(v.deltas), d)
@@ -42,7 +42,7 @@ func (v *version) follow(zone Zone, l limits) (*version, error) {
 	}
 	// A version that is not older than the newest by RFC 1982 (after a long way
 	// round) could be taken for another one with the same number.
-	for len(deltas) > 0 && (len(deltas) > l.versions || total > l.bytes || !older(deltas[0].from, d.to)) {
+	for len(deltas) > 0 && (len(deltas) > l.versions || total > l.bytes || !Older(deltas[0].from, d.to)) {
 		total -= deltas[0].size()
 		deltas = deltas[1:]
 	}
@@ -82,7 +82,7 @@ const (
 // is seen when they are packed.
 func (v *version) plan(serial uint32, limit int) (shape, []delta) {
 	const compression = 4 // what packing may save at best, about
-	if serial == v.zone.Serial() || older(v.zone.Serial(), serial) {
+	if serial == v.zone.Serial() || Older(v.zone.Serial(), serial) {
 		return current, nil
 	}
 	deltas, size, known := v.since(serial)

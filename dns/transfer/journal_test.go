@@ -26,7 +26,7 @@ func TestSerialNumbers(t *testing.T) {
 		{"half the circle is not before 0", 1 << 31, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := older(c.a, c.b); got != c.want {
+			if got := Older(c.a, c.b); got != c.want {
 				t.Errorf("got %v", got)
 			}
 		})

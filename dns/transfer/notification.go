@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"minicloud.internal/dns/server"
 )
 
 // A notification is one NOTIFY message (RFC 1996, section 3.7) on its way.
@@ -73,9 +74,9 @@ func (n *notification) verify(wire []byte, m *dns.Msg) error {
 	signature := m.IsTsig()
 	switch {
 	case signature == nil:
-		return fmt.Errorf("an answer arrived that is not signed: %s", rcodeName(m.Rcode))
+		return fmt.Errorf("an answer arrived that is not signed: %s", server.RcodeName(m.Rcode))
 	case signature.Error != dns.RcodeSuccess:
-		return fmt.Errorf("an answer arrived that says %s of the signature of the key %s", rcodeName(int(signature.Error)), n.key.CanonicalName())
+		return fmt.Errorf("an answer arrived with the error %d (%s) for the key %s", signature.Error, dns.RcodeToString[int(signature.Error)], n.key.CanonicalName())
 	case dns.CanonicalName(signature.Hdr.Name) != n.key.CanonicalName() || dns.CanonicalName(signature.Algorithm) != n.key.CanonicalAlgorithm():
 		return errors.New("an answer arrived that is signed with another key or algorithm")
 	}
@@ -83,15 +84,4 @@ func (n *notification) verify(wire []byte, m *dns.Msg) error {
 		return fmt.Errorf("an answer arrived whose signature is wrong: %w", err)
 	}
 	return nil
-}
-
-func rcodeName(rcode int) string {
-	// 16 is both BADVERS and BADSIG; nobody answers a NOTIFY with the former.
-	if rcode == dns.RcodeBadSig {
-		return "BADSIG"
-	}
-	if name, known := dns.RcodeToString[rcode]; known {
-		return name
-	}
-	return "RCODE " + strconv.Itoa(rcode)
 }

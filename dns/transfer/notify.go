@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"minicloud.internal/dns/server"
 	"minicloud.internal/kit"
 )
 
@@ -34,10 +35,8 @@ type notifier struct {
 	wake    chan struct{} // there is something to tell
 
 	mu      sync.Mutex
-	targets map[targetID]*target
+	targets map[string]map[string]*target // by zone and address
 }
-
-type targetID struct{ zone, address string }
 
 // A target is one secondary of one zone. Its fields are guarded by the
 // notifier's mu, but for changed.
@@ -57,7 +56,7 @@ func newNotifier(dial kit.DialFunc, logger *slog.Logger, m *metrics) *notifier {
 	return &notifier{
 		dial: dial, logger: logger, metrics: m,
 		slots: make(chan struct{}, notifyConcurrency), wake: make(chan struct{}, 1),
-		targets: map[targetID]*target{},
+		targets: map[string]map[string]*target{},
 	}
 }
 
@@ -66,29 +65,26 @@ func newNotifier(dial kit.DialFunc, logger *slog.Logger, m *metrics) *notifier {
 func (n *notifier) set(zone string, soa *dns.SOA, secondaries []secondary, changed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	kept := map[targetID]bool{}
+	before, now := n.targets[zone], map[string]*target{}
 	for _, s := range secondaries {
-		id := targetID{zone, s.address}
-		kept[id] = true
-		t := n.targets[id]
-		if t == nil {
-			t = &target{zone: zone, changed: make(chan struct{}, 1)}
-			n.targets[id] = t
-			t.pending = soa
-		}
-		t.to = s
-		if changed {
+		t := before[s.address]
+		switch {
+		case t == nil:
+			t = &target{zone: zone, pending: soa, changed: make(chan struct{}, 1)}
+		case changed:
 			t.pending = soa
 			signal(t.changed)
 		}
+		t.to = s
+		now[s.address] = t
 	}
-	for id, t := range n.targets {
-		if id.zone == zone && !kept[id] {
-			delete(n.targets, id)
+	for address, t := range before {
+		if now[address] == nil {
 			t.pending = nil
 			signal(t.changed)
 		}
 	}
+	n.targets[zone] = now
 	signal(n.wake)
 }
 
@@ -119,10 +115,12 @@ func (n *notifier) run(ctx context.Context) {
 func (n *notifier) due() (due []*target) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, t := range n.targets {
-		if t.pending != nil && !t.running {
-			t.running = true
-			due = append(due, t)
+	for _, targets := range n.targets {
+		for _, t := range targets {
+			if t.pending != nil && !t.running {
+				t.running = true
+				due = append(due, t)
+			}
 		}
 	}
 	return due
@@ -196,7 +194,7 @@ func (n *notifier) tell(ctx context.Context, t *target, to secondary, soa *dns.S
 			// It has heard, which is all that a notification is for (RFC 1996,
 			// section 4.7).
 			n.metrics.notify("refused")
-			log.Warn("a secondary refused a notification", "rcode", rcodeName(rcode))
+			log.Warn("a secondary refused a notification", "rcode", server.RcodeName(rcode))
 			return
 		case attempt == notifyAttempts:
 			n.metrics.notify("unanswered")

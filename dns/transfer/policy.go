@@ -109,7 +109,7 @@ func splitKey(entry string, c Config) (where string, key *Key, err error) {
 		name, isKey := strings.CutPrefix(field, "key:")
 		switch {
 		case isKey && key == nil:
-			if key = c.key(name); key == nil || !isName(name) {
+			if key = c.key(name); key == nil {
 				return "", nil, fmt.Errorf("which names a key that no [[keys]] block has")
 			}
 		case !isKey && i == 0 && field != "":

@@ -1,8 +1,8 @@
 package transfer
 
-// older reports whether serial number a is before b (RFC 1982, section 3.2).
+// Older reports whether serial number a is before b (RFC 1982, section 3.2).
 // Between two that lie exactly half the circle apart the order is undefined:
 // neither is older.
-func older(a, b uint32) bool {
+func Older(a, b uint32) bool {
 	return a != b && b-a < 1<<31
 }

@@ -125,7 +125,7 @@ func publish(t testing.TB, transfers *Transfers, z Zone, p Policy) {
 // query returns a question for example.com. from 127.0.0.1.
 func query(qtype uint16, serial uint32, transport string) *server.Query {
 	return &server.Query{
-		Name: "example.com.", Type: qtype, Serial: serial, HasSerial: qtype == dns.TypeIXFR, Transport: transport,
+		Name: "example.com.", Type: qtype, Serial: serial, Transport: transport,
 		Question: dns.Question{Name: "Example.com.", Qtype: qtype, Qclass: dns.ClassINET},
 		Source:   netip.MustParseAddrPort("127.0.0.1:4711"),
 	}
