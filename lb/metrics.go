@@ -40,7 +40,7 @@ func newCollector(lb *LoadBalancer) *collector {
 		duration: desc("request_duration_seconds", "Time from the request's head to the end of its answer.", "route"),
 		routeIn:  desc("request_body_bytes_total", "Bytes of the bodies of requests.", "route"),
 		routeOut: desc("response_body_bytes_total", "Bytes of the bodies of answers.", "route"),
-		inFlight: desc("requests_in_flight", "Requests, tunnels included, that are being served."),
+		inFlight: desc("requests_in_flight", "Requests, tunnels included, that are being served.", "route"),
 
 		targetRequests: desc("target_requests_total", "Requests given to a target, by class of its answer.", "target", "class"),
 		targetDuration: desc("target_request_duration_seconds", "Time from giving a request to a target to the end of its answer.", "target"),
@@ -86,8 +86,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	out.requests(&e.Refused, noRoute, c.requests, c.duration, c.routeIn, c.routeOut)
 	for _, r := range s.table.Routes() {
 		out.requests(r.Requests, r.Name, c.requests, c.duration, c.routeIn, c.routeOut)
+		out.gauge(c.inFlight, float64(r.Requests.InFlight.Load()), r.Name)
 	}
-	out.gauge(c.inFlight, float64(e.InFlight.Load()))
 	for _, t := range c.lb.set.Targets() {
 		a := t.Address()
 		out.requests(t.Meter, a, c.targetRequests, c.targetDuration, c.targetIn, c.targetOut)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"minicloud.internal/kit/kittest"
 )
 
 // echoServer upgrades to a protocol that says back what it hears.
@@ -56,10 +58,15 @@ func TestUpgrade(t *testing.T) {
 	t.Run("bytes pass both ways, and a half-close", func(t *testing.T) {
 		lb := start(t, quick(addr))
 		c, in := upgrade(t, lb.addr)
+		inFlight := func() float64 { return lb.metric(t, "requests_in_flight", "route", "default") }
+		if n := inFlight(); n != 1 {
+			t.Errorf("%v requests are in flight, expected the tunnel", n)
+		}
 		_ = c.(*net.TCPConn).CloseWrite()
 		if b, err := io.ReadAll(in); err != nil || len(b) != 0 {
 			t.Errorf("after the half-close: %q, %v", b, err)
 		}
+		kittest.Eventually(t, "the tunnel is in flight no more", func() bool { return inFlight() == 0 })
 	})
 	t.Run("a tunnel outlives the limits on bodies, and ends with its own", func(t *testing.T) {
 		cfg := quick(addr)

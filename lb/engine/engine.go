@@ -55,8 +55,6 @@ type Engine struct {
 
 	// Refused counts the requests that never had a route.
 	Refused meter.Requests
-	// InFlight are the requests, tunnels included, that are being served.
-	InFlight atomic.Int64
 	// Accepted counts the client connections, the others those to targets, made
 	// for a request or kept from an earlier one.
 	Accepted, UpstreamOpened, UpstreamReused atomic.Uint64

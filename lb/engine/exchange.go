@@ -51,10 +51,8 @@ func (c *client) exchange() step {
 	x.start, x.at, x.firstByte, x.queued, x.connecting = c.since, c.since, 0, 0, 0
 	x.keep = w.req.KeepAlive && !e.draining.Load()
 	x.name(&w.req)
-	e.InFlight.Add(1)
 	c.deliver()
 	c.account(x.at - x.start)
-	e.InFlight.Add(-1)
 	c.since = x.at
 	x.route, x.target, x.body, x.s = nil, nil, nil, nil
 	if !x.keep {
@@ -69,6 +67,7 @@ func (c *client) account(took time.Duration) {
 	m := &c.e.Refused
 	if x.route != nil {
 		m = x.route.Requests
+		m.InFlight.Add(-1)
 	}
 	m.Done(x.status, took)
 	if x.in > 0 {
@@ -117,6 +116,7 @@ func (c *client) deliver() {
 		c.answer(refusal(404, Refused, "No route matches this host and path."))
 		return
 	}
+	x.route.Requests.InFlight.Add(1)
 	if rec := c.e.recorder.Load(); rec != nil {
 		(*rec).Arrived(r.Path, x.requestID)
 	}

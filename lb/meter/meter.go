@@ -65,6 +65,9 @@ type Requests struct {
 	Duration Histogram
 	// BytesIn and BytesOut are of the bodies, of requests and of answers.
 	BytesIn, BytesOut atomic.Uint64
+	// InFlight are those of a route that are being served, tunnels included. What
+	// a target works on is [upstream.Target.InFlight], which its limit goes by.
+	InFlight atomic.Int64
 }
 
 // Done counts a request that was answered with a status, or [Aborted].
