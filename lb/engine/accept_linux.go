@@ -20,6 +20,9 @@ type listener struct {
 	file  *os.File // the same socket
 	raw   syscall.RawConn
 	ready func(fd uintptr) bool // l.acceptable, bound once
+	// prompt says that connections inherit TCP_NODELAY. Multipath TCP knows it
+	// since Linux 5.17.
+	prompt bool
 
 	// Of the connection that was accepted last.
 	fd     uintptr
@@ -41,10 +44,7 @@ func accepting(ln net.Listener) (net.Listener, error) {
 	l := &listener{Listener: ln, file: file}
 	l.ready = l.acceptable
 	if l.raw, err = file.SyscallConn(); err == nil {
-		// Connections inherit it. Their answers leave at once.
-		err = errors.Join(l.raw.Control(func(fd uintptr) {
-			l.failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
-		}), l.failed)
+		err = l.raw.Control(func(fd uintptr) { l.prompt = sendAtOnce(fd) == nil })
 	}
 	if err != nil {
 		_ = file.Close()
@@ -60,7 +60,15 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.failed != nil {
 		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.NewSyscallError("accept4", l.failed)}
 	}
+	if !l.prompt {
+		_ = sendAtOnce(l.fd)
+	}
 	return &conn{fd: l.fd, local: l.Addr(), remote: l.remote}, nil
+}
+
+// sendAtOnce has what is written leave without waiting for more.
+func sendAtOnce(fd uintptr) error {
+	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
 }
 
 func (l *listener) acceptable(fd uintptr) bool {
