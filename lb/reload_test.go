@@ -108,11 +108,19 @@ func TestReload(t *testing.T) {
 			t.Errorf("it is %q, %v", now.Listen, now.ReusePort)
 		}
 	})
-	t.Run("no request fails meanwhile", func(t *testing.T) {
-		lb := start(t, quick(one, two))
+	t.Run("no request fails meanwhile, and a WebSocket of another route stays", func(t *testing.T) {
+		sockets := PathRoute{Path: "/ws", Address: echoServer(t)}
+		cfg := quick(one, two)
+		cfg.PathRoutes = []PathRoute{sockets}
+		lb := start(t, cfg)
+		socket, in := upgrade(t, lb.addr)
 		var workers sync.WaitGroup
 		var done atomic.Bool
 		var answered atomic.Int64
+		defer func() {
+			done.Store(true)
+			workers.Wait()
+		}()
 		for range 4 {
 			c := client(t)
 			workers.Go(func() {
@@ -127,17 +135,20 @@ func TestReload(t *testing.T) {
 		}
 		for i := range 40 {
 			cfg := quick(one, two)
+			cfg.PathRoutes = []PathRoute{sockets}
 			if i%2 == 0 {
-				cfg.PathRoutes = []PathRoute{{Path: "/files", Address: two}}
+				cfg.PathRoutes = append(cfg.PathRoutes, PathRoute{Path: "/files", Address: two})
 			}
 			if err := lb.Reload(cfg); err != nil {
 				t.Error(err)
 			}
 			before := answered.Load()
 			kittest.Eventually(t, "the next requests are answered", func() bool { return answered.Load() > before+8 })
+			_, _ = io.WriteString(socket, "still here\n")
+			if got, err := in.ReadString('\n'); err != nil || got != "still here\n" {
+				t.Fatalf("after %d reloads the echo is %q, %v", i+1, got, err)
+			}
 		}
-		done.Store(true)
-		workers.Wait()
 	})
 }
 
