@@ -178,13 +178,19 @@ func persistence() []behaviour {
 
 // asks takes one request to the upstream and its answer back.
 func (x *exchange) asks(c *conn, request, answer, body string) *message {
+	_, m := x.asksOn(c, request, answer, body)
+	return m
+}
+
+// asksOn does so, and tells which connection to the upstream it took.
+func (x *exchange) asksOn(c *conn, request, answer, body string) (u *conn, m *message) {
 	c.send(request)
-	u := x.next()
+	u = x.next()
 	to := u.request()
 	u.send(answer)
-	m := c.response(to.method)
+	m = c.response(to.method)
 	x.gets(m, 200, body)
-	return m
+	return u, m
 }
 
 // isUsedAgain sends requests until one arrives on this connection, or on that of
@@ -195,11 +201,7 @@ func (x *exchange) isUsedAgain(u *conn) {
 	seen := map[*conn]bool{u: true}
 	for range 10 {
 		c := x.client()
-		c.send(get("/again"))
-		again := x.next()
-		again.request()
-		again.send(ok("again"))
-		x.gets(c.response("GET"), 200, "again")
+		again, _ := x.asksOn(c, get("/again"), ok("again"), "again")
 		if c.close(); seen[again] {
 			return
 		}

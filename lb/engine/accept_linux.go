@@ -54,7 +54,7 @@ func accepting(ln net.Listener) (net.Listener, error) {
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	if err := l.raw.Read(l.ready); err != nil {
+	if l.raw.Read(l.ready) != nil { // without a deadline nothing else ends a wait
 		return nil, net.ErrClosed
 	}
 	if l.failed != nil {
@@ -100,14 +100,11 @@ type conn struct {
 	file atomic.Pointer[os.File] // nil while bare
 	mu   sync.Mutex              // for the end of being bare
 	fd   uintptr
-	done bool // closed while bare
+	done bool // closed
 }
 
 // descriptor returns what the connection is while the poller does not know it.
 func (c *conn) descriptor() uintptr { return c.fd }
-
-// from is where the connection comes from.
-func (c *conn) from() netip.Addr { return c.remote.Addr() }
 
 // waiting returns the connection as one that can wait.
 func (c *conn) waiting() (*os.File, error) {
@@ -224,5 +221,8 @@ func (c *conn) control(do func(fd int) error) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(raw.Control(func(fd uintptr) { err = do(int(fd)) }), err)
+	if gone := raw.Control(func(fd uintptr) { err = do(int(fd)) }); gone != nil {
+		return gone
+	}
+	return err
 }

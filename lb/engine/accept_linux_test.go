@@ -163,6 +163,7 @@ func TestAConnectionForOneRequest(t *testing.T) {
 	r := start(t, settings(), answerAll(answer))
 	for range 3 {
 		c := dial(t, r.address)
+		_ = c.(*net.TCPConn).SetReadBuffer(16 << 10) // or the kernel would let it grow
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}

@@ -88,9 +88,7 @@ func newClient(e *Engine, conn net.Conn) *client {
 	c := &client{socket: newSocket(conn), e: e, fd: -1, since: now()}
 	c.ready = c.readable
 	c.bare, _ = conn.(bareConn)
-	if c.bare != nil {
-		c.remote = c.bare.from().Unmap()
-	} else if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort().Addr().Unmap()
 	}
 	return c
@@ -101,7 +99,6 @@ type bareConn interface {
 	net.Conn
 	syscall.Conn // has it known
 	descriptor() uintptr
-	from() netip.Addr
 	interrupt()
 }
 

@@ -107,9 +107,10 @@ func (e *Engine) Connections() int {
 // others end their request, for at most Settings.Drain. Tunnels are cut when
 // everything else is done.
 func (e *Engine) Serve(ctx context.Context, ln net.Listener) error {
-	ln, err := accepting(ln)
+	plain := ln
+	ln, err := accepting(plain)
 	if err != nil {
-		return err
+		return errors.Join(err, plain.Close())
 	}
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	e.health.OK()

@@ -98,7 +98,7 @@ func (s *socket) spoil() {
 
 // readFD reads what there is. n is 0 with io.EOF at the end, and with
 // syscall.EAGAIN where there is nothing yet. The descriptor belongs to a
-// callback of [syscall.RawConn].
+// callback of [syscall.RawConn], or to a connection that the poller does not know.
 func readFD(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := recv(fd, p, 0)
