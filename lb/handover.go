@@ -30,8 +30,9 @@ const (
 // number. Which number is whose cannot be asked, but is found out: who answers
 // with a healthy state is not us, for we are draining.
 func (lb *LoadBalancer) yield(ln net.Listener) {
+	control := func(f func(fd uintptr)) error { return lb.engine.ControlListener(ln, f) }
 	for number := range maxSharers {
-		if err := steer(ln, number); err != nil {
+		if err := steer(control, number); err != nil {
 			lb.log.Debug("the address is not handed over", "error", err)
 			return
 		}

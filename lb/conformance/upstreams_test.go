@@ -246,10 +246,10 @@ func pooled() []behaviour {
 			x.goesOn(x.client())
 		}},
 		{name: "bytes on an idle connection reach no client", rfc: "9112 9.2", script: func(x *exchange) {
-			_, u := reused(x)
+			c, u := reused(x)
 			u.send(ok("evil"))
 			u.waitForProxy("gets nothing", func(open bool, unread uint32) bool { return unread > 0 || !open })
-			x.goesOn(x.client())
+			x.goesOn(c)
 			if !x.proxyEnds(u) {
 				x.differs("the connection to the upstream is not closed")
 			}

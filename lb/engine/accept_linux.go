@@ -3,67 +3,92 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// A listener accepts connections that Go's poller learns of only when they have
-// to wait: see [conn].
-type listener struct {
-	net.Listener
-	file  *os.File // the same socket
-	raw   syscall.RawConn
-	ready func(fd uintptr) bool // l.acceptable, bound once
-	// prompt says that connections inherit TCP_NODELAY. Multipath TCP knows it
-	// since Linux 5.17.
-	prompt bool
+// A door is the listening socket, as the event loops see it. All of them watch it
+// while there is room for a client; the kernel wakes one for each connection.
+type door struct {
+	fd     int // of the socket
+	addr   net.Addr
+	prompt bool // connections inherit TCP_NODELAY. Multipath TCP knows it since Linux 5.17
 
-	// Of the connection that was accepted last.
-	fd     uintptr
-	remote netip.AddrPort
-	failed error
+	// What follows is guarded by Engine.mu.
+
+	open   bool        // the loops watch it
+	closed bool        // for good
+	coming int         // how many loops are accepting a connection
+	pause  *time.Timer // opens it again; nil: nothing went wrong
+	length time.Duration
 }
 
-// accepting returns ln as a [listener] where it is plain TCP, and otherwise as it
-// is. Closing that closes ln.
-func accepting(ln net.Listener) (net.Listener, error) {
+// acceptsAtOnce is how many connections a loop takes before it looks after those
+// that it has.
+const acceptsAtOnce = 8
+
+// uneven is by how many clients a loop may be ahead of another one before what it
+// accepts is the other one's.
+const uneven = 4
+
+// admit accepts with the loops until ctx ends, if ln is plain TCP; otherwise it
+// returns false.
+func (e *Engine) admit(ctx context.Context, ln net.Listener) (ok bool, err error) {
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
-		return ln, nil
+		return false, nil
 	}
-	file, err := tcp.File() // what ln itself has cannot be waited for
+	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return nil, err
+		return true, err
 	}
-	l := &listener{Listener: ln, file: file}
-	l.ready = l.acceptable
-	if l.raw, err = file.SyscallConn(); err == nil {
-		err = l.raw.Control(func(fd uintptr) { l.prompt = sendAtOnce(fd) == nil })
+	d := &door{addr: ln.Addr()}
+	if d.fd, err = duplicate(raw); err != nil {
+		return true, err
 	}
-	if err != nil {
-		_ = file.Close()
-		return nil, err
+	// Go's poller would wake a thread for each connection that comes to it.
+	_ = ln.Close()
+	d.prompt = sendAtOnce(uintptr(d.fd)) == nil
+	e.mu.Lock()
+	e.door = d
+	err = e.openDoor()
+	e.mu.Unlock()
+	if err == nil {
+		<-ctx.Done()
 	}
-	return l, nil
+	e.closeDoor()
+	return true, err
 }
 
-func (l *listener) Accept() (net.Conn, error) {
-	if l.raw.Read(l.ready) != nil { // without a deadline nothing else ends a wait
-		return nil, net.ErrClosed
+// ControlListener calls f with the descriptor of the socket that Serve was given ln
+// for, as [syscall.RawConn] does.
+func (e *Engine) ControlListener(ln net.Listener, f func(fd uintptr)) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.door == nil {
+		return controlListener(ln, f)
 	}
-	if l.failed != nil {
-		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: os.NewSyscallError("accept4", l.failed)}
+	if e.door.closed {
+		return net.ErrClosed
 	}
-	if !l.prompt {
-		_ = sendAtOnce(l.fd)
-	}
-	return &conn{fd: l.fd, local: l.Addr(), remote: l.remote}, nil
+	f(uintptr(e.door.fd))
+	return nil
+}
+
+// duplicate returns another descriptor of a socket, which Go's poller does not
+// know.
+func duplicate(raw syscall.RawConn) (fd int, err error) {
+	gone := raw.Control(func(old uintptr) {
+		n, _, failed := syscall.RawSyscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
+		if fd = int(n); failed != 0 {
+			err = os.NewSyscallError("fcntl", failed)
+		}
+	})
+	return fd, errors.Join(gone, err)
 }
 
 // sendAtOnce has what is written leave without waiting for more.
@@ -71,158 +96,161 @@ func sendAtOnce(fd uintptr) error {
 	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
 }
 
-func (l *listener) acceptable(fd uintptr) bool {
-	for {
-		l.fd, l.remote, l.failed = acceptFD(fd)
-		switch l.failed {
-		case syscall.EAGAIN:
-			return false
-		case syscall.EINTR, syscall.ECONNABORTED: // the client has left already
-		default:
-			return true
+// openDoor has the loops watch it; mu is held.
+func (e *Engine) openDoor() error {
+	e.door.open = true
+	for _, l := range e.loops {
+		const exclusive = 1 << 28 // EPOLLEXCLUSIVE: one of those who wait is woken
+		ev := syscall.EpollEvent{Events: syscall.EPOLLIN | exclusive, Fd: doorSlot}
+		if err := syscall.EpollCtl(l.fd, syscall.EPOLL_CTL_ADD, e.door.fd, &ev); err != nil {
+			return os.NewSyscallError("epoll_ctl", err)
 		}
 	}
+	return nil
 }
 
-func (l *listener) Close() error { return errors.Join(l.Listener.Close(), l.file.Close()) }
-
-// A conn is a TCP connection that was accepted. It begins as a bare descriptor,
-// for a client that sends its request with the connection and wants one answer
-// needs no poller: to read, answer and close is all there is. Whatever has to wait
-// makes it a file, which Go's poller knows.
-//
-// The descriptor belongs to the goroutine that serves the connection; others may
-// [conn.interrupt] it, and use it as soon as it is a file.
-type conn struct {
-	local  net.Addr
-	remote netip.AddrPort
-
-	file atomic.Pointer[os.File] // nil while bare
-	mu   sync.Mutex              // for the end of being bare
-	fd   uintptr
-	done bool // closed
-}
-
-// descriptor returns what the connection is while the poller does not know it.
-func (c *conn) descriptor() uintptr { return c.fd }
-
-// waiting returns the connection as one that can wait.
-func (c *conn) waiting() (*os.File, error) {
-	if f := c.file.Load(); f != nil {
-		return f, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done {
-		return nil, net.ErrClosed
-	}
-	f := c.file.Load()
-	if f == nil {
-		f = os.NewFile(c.fd, "tcp")
-		c.file.Store(f)
-	}
-	return f, nil
-}
-
-// interrupt ends whatever waits for the connection, as the goroutine that serves
-// it will see.
-func (c *conn) interrupt() {
-	c.mu.Lock()
-	f := c.file.Load()
-	if f == nil && !c.done {
-		_ = syscall.Shutdown(int(c.fd), syscall.SHUT_RDWR)
-	}
-	c.mu.Unlock()
-	if f != nil {
-		_ = f.Close()
+// shutDoor ends that; mu is held.
+func (e *Engine) shutDoor() {
+	e.door.open = false
+	for _, l := range e.loops {
+		_ = syscall.EpollCtl(l.fd, syscall.EPOLL_CTL_DEL, e.door.fd, &syscall.EpollEvent{})
 	}
 }
 
-func (c *conn) Close() error {
-	c.mu.Lock()
-	f, done := c.file.Load(), c.done
-	c.done = true
-	c.mu.Unlock()
+// closeDoor shuts it for good, and returns when no loop is accepting.
+func (e *Engine) closeDoor() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.door
+	d.closed = true
+	if e.shutDoor(); d.pause != nil {
+		d.pause.Stop()
+	}
+	for d.coming > 0 {
+		e.left.Wait()
+	}
+	_ = syscall.Close(d.fd)
+}
+
+// reopen opens the door where it was shut for want of room; mu is held.
+func (e *Engine) reopen() {
+	if d := e.door; d != nil && !d.open && !d.closed && d.pause == nil && e.hasRoom() {
+		_ = e.openDoor()
+	}
+}
+
+// hasRoom reports whether there is room for one more client; mu is held.
+func (e *Engine) hasRoom() bool {
+	n := len(e.clients)
+	if e.door != nil {
+		n += e.door.coming
+	}
+	return n < e.settings.Load().MaxConnections
+}
+
+// expect makes room for a connection, which [Engine.arrive] ends, or reports that
+// there is none.
+func (e *Engine) expect() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.door
 	switch {
-	case f != nil:
-		return f.Close()
-	case done:
-		return net.ErrClosed
+	case !d.open:
+		return false
+	case !e.hasRoom():
+		e.shutDoor()
+		return false
 	}
-	return closeFD(c.fd)
+	d.coming++
+	return true
 }
 
-func (c *conn) Read(p []byte) (int, error) {
-	f, err := c.waiting()
-	if err != nil {
-		return 0, err
+// arrive takes a client in; nil: none came.
+func (e *Engine) arrive(c *client) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.door
+	if d.coming--; c != nil {
+		e.clients[c] = struct{}{}
+		d.length = 0
 	}
-	return f.Read(p)
-}
-
-func (c *conn) Write(p []byte) (int, error) {
-	f, err := c.waiting()
-	if err != nil {
-		return 0, err
+	if d.closed {
+		e.left.Broadcast()
 	}
-	return f.Write(p)
 }
 
-func (c *conn) LocalAddr() net.Addr  { return c.local }
-func (c *conn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
-
-func (c *conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
-}
-
-func (c *conn) SetReadDeadline(t time.Time) error {
-	f, err := c.waiting()
-	if err != nil {
-		return err
+// cannotAccept shuts the door for a while. Out of descriptors, most likely:
+// connections that end free some.
+func (e *Engine) cannotAccept(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := e.door
+	if !d.open {
+		return
 	}
-	return f.SetReadDeadline(t)
-}
-
-func (c *conn) SetWriteDeadline(t time.Time) error {
-	f, err := c.waiting()
-	if err != nil {
-		return err
-	}
-	return f.SetWriteDeadline(t)
-}
-
-// SyscallConn implements [syscall.Conn].
-func (c *conn) SyscallConn() (syscall.RawConn, error) {
-	f, err := c.waiting()
-	if err != nil {
-		return nil, err
-	}
-	return f.SyscallConn()
-}
-
-// CloseWrite ends the sending direction.
-func (c *conn) CloseWrite() error {
-	return c.control(func(fd int) error { return syscall.Shutdown(fd, syscall.SHUT_WR) })
-}
-
-// SetLinger is as that of [net.TCPConn].
-func (c *conn) SetLinger(seconds int) error {
-	return c.control(func(fd int) error {
-		l := syscall.Linger{Onoff: 1, Linger: int32(seconds)}
-		if seconds < 0 {
-			l = syscall.Linger{}
-		}
-		return syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &l)
+	e.shutDoor()
+	d.length = min(max(2*d.length, 5*time.Millisecond), time.Second)
+	e.log.Warn(noAccept, "error", os.NewSyscallError("accept4", err), "in", d.length)
+	d.pause = time.AfterFunc(d.length, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		d.pause = nil
+		e.reopen()
 	})
 }
 
-func (c *conn) control(do func(fd int) error) (err error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
+// accept accepts what waits at the door.
+func (l *loop) accept() {
+	e := l.e
+	for range acceptsAtOnce {
+		if !e.expect() {
+			return
+		}
+		fd, remote, err := acceptFD(uintptr(e.door.fd))
+		switch err {
+		case nil:
+		case syscall.EINTR, syscall.ECONNABORTED: // the client has left already
+			e.arrive(nil)
+			continue
+		case syscall.EAGAIN: // another loop was faster
+			e.arrive(nil)
+			return
+		default:
+			e.arrive(nil)
+			e.cannotAccept(err)
+			return
+		}
+		if !e.door.prompt {
+			_ = sendAtOnce(fd)
+		}
+		c := newClient(e, &conn{fd: fd, local: e.door.addr, remote: remote})
+		c.fd = int(fd)
+		e.Accepted.Add(1)
+		e.arrive(c)
+		l.seat(c)
 	}
-	if gone := raw.Control(func(fd uintptr) { err = do(int(fd)) }); gone != nil {
-		return gone
+}
+
+// seat gives a new client its place: here, where its request is looked for at once,
+// or at a loop that has fewer clients. There it is told of by the kernel.
+func (l *loop) seat(c *client) {
+	c.due = c.since + l.e.settings.Load().KeepAlive
+	at := l
+	for _, other := range l.e.loops {
+		if other.clients.Load() < at.clients.Load() {
+			at = other
+		}
 	}
-	return err
+	if at.clients.Load()+uneven < l.clients.Load() {
+		c.watched = true
+		due := c.due
+		if at.enter(slot{c: c}, c.fd) == nil {
+			at.wakeBy(due)
+			return
+		}
+		c.watched = false
+	}
+	_ = l.enter(slot{c: c}, -1)
+	l.wakeBy(c.due)
+	l.read(c, 0)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"minicloud.internal/lb/http1"
+	"minicloud.internal/lb/upstream"
 )
 
 // The states of a client connection, for a drain.
@@ -53,7 +54,26 @@ type client struct {
 	step   step
 	since  time.Duration // when it became idle, or when the head began
 	blind  bool          // waits without having been probed for its end
+
+	lodging        // at an event loop
+	looped  bool   // which is serving it
+	unsent  []byte // what the loop could not write
+	from    stage  // where its goroutine takes over
+	failed  error  // how the wait for an answer has ended, at that stage
 }
+
+// A stage is where a goroutine takes over a connection.
+type stage int
+
+const (
+	accepted  stage = iota // nothing was read yet
+	read                   // something was
+	entered                // the request is prepared, and its pool chosen
+	attempted              // a target was chosen
+	asked                  // c.up has the request, and perhaps answered in part
+	answered               // a part of the answer is still to be written
+	given                  // nothing more is to be done
+)
 
 // lookAgain is how long the end of a stream may go unseen that came together
 // with the last request on a reused connection.
@@ -78,6 +98,7 @@ type work struct {
 	res      http1.Response
 	chunks   http1.Decoder // of the answer
 	x        exchange
+	scratch  [256]byte // for the normal form of the path
 }
 
 var works = sync.Pool{New: func() any {
@@ -102,53 +123,103 @@ type bareConn interface {
 	interrupt()
 }
 
-// serve serves the connection until its end.
-func (c *client) serve() {
-	defer c.finish()
-	if c.bare != nil {
-		c.first()
-	}
+// serve serves the connection until its end, or until an event loop waits for its
+// next request. It reports whether it has ended.
+func (c *client) serve() (over bool) {
+	c.takeOver()
 	for {
 		switch c.step {
 		case await:
-			c.await()
+			if c.e.park(c) {
+				return false
+			}
+			if c.settle(); c.step == await {
+				c.await()
+			}
 		case serve:
+			c.settle()
 			c.step = c.exchange()
 			if c.step == await {
 				c.step = c.parse()
 			}
 		case stop:
-			return
+			c.finish()
+			return true
 		}
 	}
 }
 
-// first serves what came with the connection, without the poller. Whatever else
-// the connection is there for makes it known to the poller.
-func (c *client) first() {
-	fd := c.bare.descriptor()
-	c.acquire()
-	n, err := readFD(fd, c.w.in)
-	switch err {
-	case nil:
-		c.fd = int(fd)
-		c.took(n)
-		c.fd = -1
-	case syscall.EAGAIN:
-		c.release()
-	default:
+// takeOver does what is to be done first, by the stage that was reached.
+func (c *client) takeOver() {
+	from := c.from
+	c.from = accepted
+	switch from {
+	case accepted:
+		return
+	case read:
+		if c.settle(); c.step != stop {
+			c.step = c.parse()
+		}
+		return
+	case answered:
+		if !c.flushUnsent() {
+			c.step = stop
+		} else if c.step == await {
+			c.step = c.parse()
+		}
+		return
+	case given:
 		c.step = stop
+		return
+	case entered:
+		c.give()
+	case attempted:
+		if !c.judge(c.attempt(c.w.x.target)) {
+			c.give()
+		}
+	case asked:
+		if !c.judge(c.goOn(c.up.Load())) {
+			c.give()
+		}
 	}
-	if c.step != stop {
-		c.settle()
+	if c.step = c.end(); c.step == await {
+		c.step = c.parse()
 	}
 }
 
-// settle has the poller know a connection that it does not know yet.
+// goOn goes on with an attempt that a loop has begun.
+func (c *client) goOn(u *upstreamConn) (upstream.Outcome, error) {
+	x := &c.w.x
+	err := c.failed
+	c.failed = nil
+	if err == nil {
+		err = u.settle()
+	}
+	if err == nil && len(u.pending) > 0 {
+		err = u.ask(c, u.pending, x.at, x.route.BodyIdleTimeout, x.route.ResponseHeaderTimeout)
+	}
+	o, err := c.conclude(u, nil, err)
+	return c.again(x.target, o, err)
+}
+
+// flushUnsent writes what a loop could not, and reports whether all of it went out.
+func (c *client) flushUnsent() bool {
+	p := c.unsent
+	c.unsent = nil
+	if c.settle(); c.raw == nil {
+		return false
+	}
+	_, err := c.writeAll(p, c.e.settings.Load().BodyIdle)
+	return err == nil
+}
+
+// settle has the poller know a connection that it does not know yet. Then it is
+// its goroutine's until its end.
 func (c *client) settle() {
 	if c.raw != nil || c.bare == nil {
 		return
 	}
+	c.moveOut()
 	var err error
 	if c.raw, err = c.bare.SyscallConn(); err != nil {
 		c.step = stop
@@ -169,6 +240,13 @@ func (c *client) finish() {
 		}
 		c.release()
 	}
+	c.close()
+}
+
+// close closes the connection, which nothing is under way on.
+func (c *client) close() {
+	c.state.Store(ended)
+	c.vacate()
 	_ = c.Close()
 }
 
@@ -197,19 +275,13 @@ func (c *client) endIfIdle() {
 	}
 }
 
-func (c *client) interrupt() {
-	if c.bare != nil {
-		c.bare.interrupt()
-		return
-	}
-	_ = c.Close()
-}
+func (c *client) interrupt() { c.socket.interrupt() }
 
 // kill cuts off whatever the connection does.
 func (c *client) kill() {
 	c.state.Store(ended) // first: nothing is tried again
 	if u := c.up.Load(); u != nil {
-		_ = u.Close()
+		u.interrupt()
 	}
 	// Last: within the callback this waits until the request has ended, since
 	// the callback holds the descriptor.
@@ -224,8 +296,11 @@ func (c *client) acquire() {
 
 // release gives the buffers back.
 func (c *client) release() {
-	w := c.w
+	c.w.recycle()
 	c.w = nil
+}
+
+func (w *work) recycle() {
 	if len(w.in) > inSize { // a rare head; the pool holds one size
 		w.in = make([]byte, inSize)
 	}
@@ -412,12 +487,20 @@ func (c *client) isReset() bool {
 
 // write writes to the client.
 func (c *client) write(p []byte, idle time.Duration) error {
+	if len(c.unsent) > 0 {
+		c.unsent = append(c.unsent, p...)
+		return nil
+	}
 	if c.fd >= 0 {
 		n, err := writeFD(uintptr(c.fd), p)
 		if err != nil {
 			return err
 		}
 		if p = p[n:]; len(p) == 0 {
+			return nil
+		}
+		if c.looped {
+			c.unsent = append(c.unsent, p...)
 			return nil
 		}
 		c.settle()

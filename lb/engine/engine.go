@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"minicloud.internal/kit"
@@ -59,6 +60,10 @@ type Engine struct {
 	// for a request or kept from an earlier one.
 	Accepted, UpstreamOpened, UpstreamReused atomic.Uint64
 
+	loops  []*loop
+	placed int   // how many places they have in Go's scheduler
+	door   *door // nil where the loops do not accept
+
 	mu       sync.Mutex
 	clients  map[*client]struct{}
 	workers  []chan *client // goroutines that wait for a connection
@@ -80,7 +85,10 @@ func New(s *Settings, logger *slog.Logger, health *kit.Health) *Engine {
 // Use replaces the settings for the requests that come.
 func (e *Engine) Use(s *Settings) {
 	e.settings.Store(s)
-	e.left.Broadcast() // MaxConnections may have grown
+	e.mu.Lock()
+	e.reopen() // MaxConnections may have grown
+	e.mu.Unlock()
+	e.left.Broadcast()
 }
 
 // Record replaces the recorder; nil records nothing.
@@ -107,25 +115,29 @@ func (e *Engine) Connections() int {
 // others end their request, for at most Settings.Drain. Tunnels are cut when
 // everything else is done.
 func (e *Engine) Serve(ctx context.Context, ln net.Listener) error {
-	plain := ln
-	ln, err := accepting(plain)
-	if err != nil {
-		return errors.Join(err, plain.Close())
+	defer e.closeLoops()
+	if err := e.openLoops(); err != nil {
+		return errors.Join(err, ln.Close())
 	}
-	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	e.health.OK()
-	err = e.accept(ctx, ln)
+	err := e.accept(ctx, ln)
 	e.health.Fail("stopping")
 	_ = ln.Close()
 	e.drain()
-	e.running.Wait()
 	return err
 }
 
+const noAccept = "cannot accept a connection, trying again"
+
+// accept accepts connections until ctx ends.
 func (e *Engine) accept(ctx context.Context, ln net.Listener) error {
+	if ok, err := e.admit(ctx, ln); ok {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	defer context.AfterFunc(ctx, e.left.Broadcast)()
 	for pause := time.Duration(0); ; {
-		if !e.admit(ctx) {
+		if !e.wait(ctx) {
 			return nil
 		}
 		c, err := ln.Accept()
@@ -138,9 +150,9 @@ func (e *Engine) accept(ctx context.Context, ln net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return err
 		case err != nil:
-			// Out of descriptors, most likely: connections that end free some.
+			// As in [Engine.cannotAccept].
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			e.log.Warn("cannot accept a connection, trying again", "error", err, "in", pause)
+			e.log.Warn(noAccept, "error", err, "in", pause)
 			timer := time.NewTimer(pause)
 			select {
 			case <-timer.C:
@@ -155,21 +167,50 @@ func (e *Engine) accept(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// admit waits until there is room for one more client. It reports false when ctx
+// controlListener is [Engine.ControlListener] for a listener that accepts itself.
+func controlListener(ln net.Listener, f func(fd uintptr)) error {
+	conn, ok := ln.(syscall.Conn)
+	if !ok {
+		return errors.New("the listener has no socket")
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(f)
+}
+
+// wait waits until there is room for one more client. It reports false when ctx
 // has ended.
-func (e *Engine) admit(ctx context.Context) bool {
+func (e *Engine) wait(ctx context.Context) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for ctx.Err() == nil && len(e.clients) >= e.settings.Load().MaxConnections {
+	for ctx.Err() == nil && !e.hasRoom() {
 		e.left.Wait()
 	}
 	return ctx.Err() == nil
 }
 
 func (e *Engine) enter(c *client) {
-	var worker chan *client
 	e.mu.Lock()
 	e.clients[c] = struct{}{}
+	e.mu.Unlock()
+	e.run(c)
+}
+
+// forget is for a connection that has ended.
+func (e *Engine) forget(c *client) {
+	e.mu.Lock()
+	delete(e.clients, c)
+	e.reopen()
+	e.mu.Unlock()
+	e.left.Broadcast()
+}
+
+// run has a goroutine serve the connection, or go on with it.
+func (e *Engine) run(c *client) {
+	var worker chan *client
+	e.mu.Lock()
 	if last := len(e.workers) - 1; last >= 0 {
 		worker, e.workers = e.workers[last], e.workers[:last]
 	}
@@ -189,15 +230,20 @@ const maxWorkers = 128
 func (e *Engine) work(c *client) {
 	next := make(chan *client, 1)
 	for ok := true; ok; c, ok = <-next {
-		c.serve()
+		over := c.serve()
 		e.mu.Lock()
-		delete(e.clients, c)
+		if over {
+			delete(e.clients, c)
+			e.reopen()
+		}
 		wanted := len(e.workers) < maxWorkers && !e.draining.Load()
 		if wanted {
 			e.workers = append(e.workers, next)
 		}
 		e.mu.Unlock()
-		e.left.Broadcast()
+		if over {
+			e.left.Broadcast()
+		}
 		if !wanted {
 			return
 		}

@@ -22,6 +22,13 @@ type exchange struct {
 	trusted bool             // the client may say who it speaks for
 	traced  bool             // the client's traceparent goes on
 
+	// On the way to a target.
+	pool           *upstream.Pool
+	walk           upstream.Walk
+	began          time.Duration // when the target got it
+	last           error         // of the attempt before
+	sent, timedOut bool          // at any target
+
 	keep    bool // the client's connection stays
 	linger  bool // the client may still be sending
 	started bool // it has got a part of the answer
@@ -36,12 +43,22 @@ type exchange struct {
 	queued, connecting time.Duration // for how long
 
 	requestID []byte
+	named     bool // requestID is the client's, a part of what was read
 	ids       [32 + parentLength]byte
-	scratch   [256]byte // for the normal form of the path
 }
 
 // exchange serves the request that was parsed.
 func (c *client) exchange() step {
+	c.begin()
+	if c.prepare() {
+		c.choose()
+		c.give()
+	}
+	return c.end()
+}
+
+// begin begins an exchange.
+func (c *client) begin() {
 	w, e := c.w, c.e
 	x := &w.x
 	x.s = e.settings.Load()
@@ -51,10 +68,14 @@ func (c *client) exchange() step {
 	x.start, x.at, x.firstByte, x.queued, x.connecting = c.since, c.since, 0, 0, 0
 	x.keep = w.req.KeepAlive && !e.draining.Load()
 	x.name(&w.req)
-	c.deliver()
+}
+
+// end ends it.
+func (c *client) end() step {
+	x := &c.w.x
 	c.account(x.at - x.start)
 	c.since = x.at
-	x.route, x.target, x.body, x.s = nil, nil, nil, nil
+	x.route, x.target, x.body, x.s, x.pool, x.last = nil, nil, nil, nil, nil, nil
 	if !x.keep {
 		return stop
 	}
@@ -93,8 +114,9 @@ func (c *client) record(rec Recorder, took time.Duration) {
 	rec.Done(&d)
 }
 
-// deliver answers the request, by its route.
-func (c *client) deliver() {
+// prepare makes the request that a target is to get. It returns false where none
+// is to: then it has answered, as the route or the lack of one has it.
+func (c *client) prepare() bool {
 	w := c.w
 	r, x := &w.req, &w.x
 	if (r.ContentLength > 0 || r.Chunked) && r.Upgrade != nil {
@@ -102,19 +124,19 @@ func (c *client) deliver() {
 	}
 	if string(r.Path) == "/healthz" && (r.Head || string(r.Method) == "GET") {
 		c.answerHealth()
-		return
+		return false
 	}
 	normal := r.Path
 	if string(r.Path) != "*" {
 		var ok bool
-		if normal, ok = route.NormalPath(r.Path, x.scratch[:0]); !ok {
+		if normal, ok = route.NormalPath(r.Path, w.scratch[:0]); !ok {
 			c.answer(refusal(400, Refused, `The path has a "." or ".." segment or a malformed percent-encoding; send it resolved.`))
-			return
+			return false
 		}
 	}
 	if x.route = x.s.Routes.Match(r.Host, normal); x.route == nil {
 		c.answer(refusal(404, Refused, "No route matches this host and path."))
-		return
+		return false
 	}
 	x.route.Requests.InFlight.Add(1)
 	if rec := c.e.recorder.Load(); rec != nil {
@@ -122,16 +144,24 @@ func (c *client) deliver() {
 	}
 	if f, ok := c.admit(); !ok {
 		c.answer(f)
-		return
+		return false
 	}
 	if x.route.RedirectStatus != 0 {
 		c.answerRedirect()
-		return
+		return false
 	}
 	if left, ok := c.forwards(); ok && left == 0 {
 		c.answerLast()
-		return
+		return false
 	}
+	c.compose()
+	return true
+}
+
+// compose makes what a target is sent: the head, and the body where it is there.
+func (c *client) compose() {
+	w := c.w
+	r, x := &w.req, &w.x
 	w.out = c.appendRequest(w.out[:0])
 	if n := int(max(0, r.ContentLength)); c.atHand() {
 		w.out = append(w.out, w.in[w.r:w.r+n]...)
@@ -139,9 +169,6 @@ func (c *client) deliver() {
 		x.in = int64(n)
 	} else if r.Upgrade == nil {
 		x.body = newBody(c)
-	}
-	if f, ok := c.give(); !ok {
-		c.answer(f)
 	}
 }
 
@@ -177,56 +204,81 @@ func (c *client) admit() (fault, bool) {
 	return fault{}, true
 }
 
-// give gives the request to targets, one after the other, for as long as
-// [upstream.Decide] allows it. It returns what to answer where none answered.
-func (c *client) give() (f fault, delivered bool) {
+// choose chooses the pool.
+func (c *client) choose() {
 	x := &c.w.x
 	choice := x.route.Pick()
-	pool := choice.Pool
-	walk := pool.Walk(c.key(choice))
-	pool.Requested()
-	var last error
-	var sent, timedOut bool
+	x.pool = choice.Pool
+	x.walk = x.pool.Walk(c.key(choice))
+	x.pool.Requested()
+	x.last, x.sent, x.timedOut = nil, false, false
+}
+
+// give gives the request to targets, one after the other, for as long as
+// [upstream.Decide] allows it, and answers where none did.
+func (c *client) give() {
+	x := &c.w.x
 	for {
 		before := x.at
-		t, err := pool.Enter(&walk, c.e.stopping)
+		t, err := x.pool.Enter(&x.walk, c.e.stopping)
 		x.at = now()
 		x.queued += x.at - before
-		if err != nil {
-			if last != nil {
-				return undelivered(sent, timedOut), false
-			}
-			return c.noTarget(err), false
+		switch {
+		case err == nil:
+		case x.last != nil:
+			c.answer(undelivered(x.sent, x.timedOut))
+			return
+		default:
+			c.answer(c.noTarget(err))
+			return
 		}
-		if x.target != nil && x.attempts > 0 {
-			x.target.Retries.Add(1)
-		}
-		x.target = t
-		x.attempts++
-		if rec := c.e.recorder.Load(); rec != nil {
-			(*rec).Given(x.route, t.Address(), x.requestID)
-		}
-		began := x.at
-		o, err := c.attempt(t)
-		t.Leave()
-		if err == nil || o.Started {
-			t.Meter.Done(x.status, x.at-began)
-			t.Meter.BytesOut.Add(uint64(x.out))
-			t.Meter.BytesIn.Add(uint64(max(0, x.in)))
-			return fault{}, true
-		}
-		t.Meter.Done(meter.Aborted, x.at-began)
-		last = err
-		sent, timedOut = sent || o.Sent, o.Sent && o.TimedOut
-		var f fault
-		if errors.As(err, &f) {
-			return f, false // nothing that a target could help
-		}
-		if upstream.Decide(c.w.req.Idempotent, o) == upstream.GiveUp || x.attempts > x.route.Retries || !pool.MayRetry() {
-			c.e.log.Warn("request not delivered", "target", t.Address(), "error", err, "request_id", string(x.requestID))
-			return undelivered(sent, timedOut), false
+		c.enter(t)
+		if c.judge(c.attempt(t)) {
+			return
 		}
 	}
+}
+
+// enter begins an attempt at a target, whose place was taken.
+func (c *client) enter(t *upstream.Target) {
+	x := &c.w.x
+	if x.target != nil && x.attempts > 0 {
+		x.target.Retries.Add(1)
+	}
+	x.target = t
+	x.attempts++
+	if rec := c.e.recorder.Load(); rec != nil {
+		(*rec).Given(x.route, t.Address(), x.requestID)
+	}
+	x.began = x.at
+}
+
+// judge ends an attempt, and reports whether it was the last: the target or judge
+// has answered.
+func (c *client) judge(o upstream.Outcome, err error) bool {
+	x := &c.w.x
+	t := x.target
+	t.Leave()
+	if err == nil || o.Started {
+		t.Meter.Done(x.status, x.at-x.began)
+		t.Meter.BytesOut.Add(uint64(x.out))
+		t.Meter.BytesIn.Add(uint64(max(0, x.in)))
+		return true
+	}
+	t.Meter.Done(meter.Aborted, x.at-x.began)
+	x.last = err
+	x.sent, x.timedOut = x.sent || o.Sent, o.Sent && o.TimedOut
+	var f fault
+	if errors.As(err, &f) { // nothing that a target could help
+		c.answer(f)
+		return true
+	}
+	if upstream.Decide(c.w.req.Idempotent, o) == upstream.GiveUp || x.attempts > x.route.Retries || !x.pool.MayRetry() {
+		c.e.log.Warn("request not delivered", "target", t.Address(), "error", err, "request_id", string(x.requestID))
+		c.answer(undelivered(x.sent, x.timedOut))
+		return true
+	}
+	return false
 }
 
 // key is what the hash policy goes by.
@@ -286,6 +338,11 @@ func undelivered(sent, timedOut bool) fault {
 // passed on, or cut off with the client's connection.
 func (c *client) attempt(t *upstream.Target) (upstream.Outcome, error) {
 	o, err := c.try(t, false)
+	return c.again(t, o, err)
+}
+
+// again tries again where a kept connection was dead.
+func (c *client) again(t *upstream.Target, o upstream.Outcome, err error) (upstream.Outcome, error) {
 	if err == nil || o.Started || upstream.Decide(c.w.req.Idempotent, o) != upstream.SameTarget {
 		return o, err
 	}
@@ -298,33 +355,49 @@ func (c *client) attempt(t *upstream.Target) (upstream.Outcome, error) {
 }
 
 func (c *client) try(t *upstream.Target, fresh bool) (o upstream.Outcome, err error) {
-	w := c.w
-	x := &w.x
-	o.Replay = x.body.replayable()
+	x := &c.w.x
 	u, err := c.connect(t, fresh)
 	if err != nil {
 		if !c.e.draining.Load() {
 			t.Observe(upstream.EvidenceOf(err), err)
 		}
+		o.Replay = x.body.replayable()
 		return o, err
 	}
-	o.Connected, o.Reused = true, u.used
-	if c.up.Store(u); c.state.Load() == ended {
-		_ = u.Close()
-		return o, refusal(503, Stopped, "The load balancer is being stopped.")
+	if err := c.claim(u); err != nil {
+		o.Replay, o.Connected, o.Reused = x.body.replayable(), true, u.used
+		return o, err
 	}
-	var p *pump
-	if x.body == nil {
-		err = u.ask(c, w.out, x.at, x.route.BodyIdleTimeout, x.route.ResponseHeaderTimeout)
-		o.Sent = u.sent
-	} else {
-		p = startPump(c, u)
-		o.Sent = true
+	if x.body != nil {
+		return c.conclude(u, startPump(c, u), nil)
 	}
+	return c.conclude(u, nil, u.ask(c, c.w.out, x.at, x.route.BodyIdleTimeout, x.route.ResponseHeaderTimeout))
+}
+
+// claim lets [client.kill] find the connection that a request is given to. An
+// error says that it has been there already.
+func (c *client) claim(u *upstreamConn) error {
+	if c.up.Store(u); c.state.Load() != ended {
+		return nil
+	}
+	_ = u.Close()
+	return refusal(503, Stopped, "The load balancer is being stopped.")
+}
+
+// conclude passes the answer on; err says that there is none.
+func (c *client) conclude(u *upstreamConn, p *pump, err error) (upstream.Outcome, error) {
+	o := upstream.Outcome{Connected: true, Reused: u.used, Sent: p != nil || u.sent}
 	reusable := false
 	if err == nil {
 		reusable, err = c.relay(u, p)
 	}
+	return c.part(u, p, o, reusable, err)
+}
+
+// part parts with the target's connection, at the end of an attempt: it is kept
+// where it is reusable.
+func (c *client) part(u *upstreamConn, p *pump, o upstream.Outcome, reusable bool, err error) (upstream.Outcome, error) {
+	x := &c.w.x
 	c.up.Store(nil)
 	x.at = now()
 	if p != nil {
@@ -333,29 +406,27 @@ func (c *client) try(t *upstream.Target, fresh bool) (o upstream.Outcome, err er
 		if f := p.failure(); f != nil && !x.started {
 			err = *f
 		}
-		o.Replay = x.body.replayable()
 		if x.in = x.body.total; !x.body.ended {
 			x.linger, x.keep = true, false
 		}
 	}
+	o.Replay = x.body.replayable()
 	o.Started = x.started
+	if err == nil && reusable {
+		c.keep(u)
+		return o, nil
+	}
+	u.drop()
+	_ = u.Close()
 	if err == nil {
-		if reusable {
-			u.keep(x.at)
-		} else {
-			u.drop()
-			_ = u.Close()
-		}
 		return o, nil
 	}
 	o.TimedOut = isTimeout(err)
-	u.drop()
-	_ = u.Close()
 	if x.started {
 		c.cut(err)
 	}
 	if !o.Reused && !o.TimedOut && !isProtocol(err) && !isClient(err) {
-		t.Observe(upstream.Broken, err)
+		x.target.Observe(upstream.Broken, err)
 	}
 	return o, err
 }

@@ -194,9 +194,9 @@ func (x *exchange) name(r *http1.Request) {
 	ids := x.ids[:]
 	random(ids[:16])
 	random(ids[16:32])
-	x.requestID = ids[:32]
+	x.requestID, x.named = ids[:32], false
 	if id := r.Get(http1.XRequestID); x.trusted && validID(id) {
-		x.requestID = id
+		x.requestID, x.named = id, true
 	}
 	parent := ids[32:]
 	if p := r.Get(http1.Traceparent); validParent(p) {

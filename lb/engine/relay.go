@@ -47,6 +47,13 @@ func (c *client) relay(u *upstreamConn, p *pump) (reusable bool, err error) {
 			return false, clientError{err}
 		}
 	}
+	return c.pass(u, p)
+}
+
+// pass passes on the answer whose head was read.
+func (c *client) pass(u *upstreamConn, p *pump) (reusable bool, err error) {
+	w := c.w
+	res, x := &w.res, &w.x
 	x.at = now()
 	x.firstByte = x.at
 	if p.answered() || c.e.draining.Load() {

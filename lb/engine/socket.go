@@ -88,6 +88,16 @@ func (s *socket) CloseWrite() error {
 	return s.Close()
 }
 
+// interrupt ends whatever waits for the connection, or uses it, as that will see.
+// Anybody may call it.
+func (s *socket) interrupt() {
+	if bare, ok := s.Conn.(bareConn); ok {
+		bare.interrupt()
+		return
+	}
+	_ = s.Close()
+}
+
 // spoil makes the end of the connection a reset, so that the other side does not
 // take what it got for the whole.
 func (s *socket) spoil() {

@@ -2,10 +2,7 @@
 
 package engine
 
-import (
-	"net"
-	"syscall"
-)
+import "syscall"
 
 func recv(fd uintptr, p []byte, flags uintptr) (int, error) {
 	if flags == 0 {
@@ -16,6 +13,3 @@ func recv(fd uintptr, p []byte, flags uintptr) (int, error) {
 }
 
 func send(fd uintptr, p []byte) (int, error) { return syscall.Write(int(fd), p) }
-
-// accepting accepts as ln does.
-func accepting(ln net.Listener) (net.Listener, error) { return ln, nil }

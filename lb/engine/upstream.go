@@ -22,10 +22,13 @@ type upstreamConn struct {
 	look   func(fd uintptr)      // sets still
 	still  bool
 	used   bool // has carried a request before
+	quick  int  // answers in a row that came in one read
+	berth       // at an event loop
 
 	// Of the request under way.
 	pending []byte // still to be sent
 	sent    bool   // a byte of the request went out
+	reads   int    // that brought something
 	in      *buffer
 	r, w    int // in.b[r:w] is still to be parsed
 	failed  error
@@ -35,7 +38,7 @@ type upstreamConn struct {
 // shortest time and is sound, otherwise, or where fresh is asked for, a new one.
 func (c *client) connect(t *upstream.Target, fresh bool) (*upstreamConn, error) {
 	for !fresh {
-		idle, _ := t.Idle.Pop(epoch.Add(c.w.x.at))
+		idle, _ := t.Idle.Pop(0, epoch.Add(c.w.x.at))
 		if idle == nil {
 			break
 		}
@@ -59,10 +62,14 @@ func (c *client) connect(t *upstream.Target, fresh bool) (*upstreamConn, error) 
 		return nil, err
 	}
 	c.e.UpstreamOpened.Add(1)
-	u := &upstreamConn{socket: newSocket(conn), target: t}
+	return newUpstreamConn(newSocket(conn), t), nil
+}
+
+func newUpstreamConn(s socket, t *upstream.Target) *upstreamConn {
+	u := &upstreamConn{socket: s, target: t}
 	u.ready = u.readable
 	u.look = func(fd uintptr) { u.still = quietFD(fd) }
-	return u, nil
+	return u
 }
 
 // quiet reports whether a connection that was idle is as it should be: open,
@@ -72,10 +79,24 @@ func (u *upstreamConn) quiet() bool {
 	return u.raw == nil || u.raw.Control(u.look) == nil && u.still
 }
 
-// keep gives the connection to the next request, or closes it.
-func (u *upstreamConn) keep(t time.Duration) {
+// quickEnough is how many answers in a row have to come in one read for a
+// connection to move to an event loop, which answers of other kinds would have it
+// leave again.
+const quickEnough = 3
+
+// keep gives the connection to the next request, or closes it. The next request
+// is one of the same event loop.
+func (c *client) keep(u *upstreamConn) {
+	if u.reads == 1 {
+		u.quick++
+	} else {
+		u.quick = 0
+	}
 	u.drop()
-	if !u.target.Idle.Push(u, epoch.Add(t)) {
+	if u.quick >= quickEnough {
+		u = c.e.berth(c, u)
+	}
+	if !u.target.Idle.Push(u.lane(), u, epoch.Add(c.w.x.at)) {
 		_ = u.Close()
 	}
 }
@@ -86,7 +107,7 @@ func (u *upstreamConn) drop() {
 		bodies.put(u.in)
 		u.in = nil
 	}
-	u.r, u.w, u.sent, u.failed, u.pending = 0, 0, false, nil, nil
+	u.r, u.w, u.sent, u.reads, u.failed, u.pending = 0, 0, false, 0, nil, nil
 }
 
 // ask sends p, at start, and reads the first bytes of the answer. It waits at
@@ -150,6 +171,7 @@ func (u *upstreamConn) readable(fd uintptr) bool {
 		return false
 	}
 	u.w += n
+	u.reads++
 	u.failed = err
 	return true
 }
@@ -183,6 +205,7 @@ func (u *upstreamConn) read() error {
 	n, err := u.Read(u.in.b[u.w : len(u.in.b)-tailroom])
 	u.w += n
 	if n > 0 {
+		u.reads++
 		return nil
 	}
 	return err

@@ -67,16 +67,37 @@ func (d *Decoder) Decode(buf []byte) (data, used int, done bool, err *Error) {
 			used++
 			continue
 		}
-		n := int(min(d.left, int64(len(buf)-used)))
+		n := d.pass(len(buf) - used)
 		if data != used {
 			copy(buf[data:], buf[used:used+n])
 		}
 		data, used = data+n, used+n
-		if d.left -= int64(n); d.left == 0 {
-			d.state = chunkDataCR
-		}
 	}
 	return data, used, d.state == chunkEnded && d.err == nil, d.err
+}
+
+// IsWhole reports whether the whole of a body is in buf, which it leaves as it is.
+// The decoder must be Reset before and after.
+func (d *Decoder) IsWhole(buf []byte) bool {
+	for len(buf) > 0 && d.err == nil && d.state != chunkEnded {
+		n := 1
+		if d.state == chunkData {
+			n = d.pass(len(buf))
+		} else {
+			d.err = d.step(buf[0])
+		}
+		buf = buf[n:]
+	}
+	return d.state == chunkEnded && d.err == nil
+}
+
+// pass passes over data, n bytes or what is left of the chunk, and returns how much.
+func (d *Decoder) pass(n int) int {
+	n = int(min(d.left, int64(n)))
+	if d.left -= int64(n); d.left == 0 {
+		d.state = chunkDataCR
+	}
+	return n
 }
 
 // Trailers returns the trailer fields of a body that is done, without those that

@@ -21,8 +21,8 @@ func pass(p *Pool, hash uint64, now time.Time) {
 	if err != nil {
 		panic(err)
 	}
-	c, _ := t.Idle.Pop(now)
-	t.Idle.Push(c, now)
+	c, _ := t.Idle.Pop(0, now)
+	t.Idle.Push(0, c, now)
 	t.Meter.Done(200, time.Millisecond)
 	t.Leave()
 }
@@ -40,7 +40,7 @@ func steady(policy Policy, bound int) *Pool {
 	var closed closings
 	for _, t := range r.Targets() {
 		for range 8 {
-			t.Idle.Push(&parked{"", &closed}, time.Now())
+			t.Idle.Push(0, &parked{"", &closed}, time.Now())
 		}
 	}
 	return r.pool
@@ -181,8 +181,8 @@ func use(p *Pool, hash uint64, stop <-chan struct{}, served *atomic.Int64) {
 		}
 		served.Add(1)
 		c := &parked{closed: &closings{}}
-		if target.Idle.Push(c, time.Now()) {
-			target.Idle.Pop(time.Now())
+		if target.Idle.Push(0, c, time.Now()) {
+			target.Idle.Pop(0, time.Now())
 		}
 		switch rand.IntN(40) {
 		case 0:

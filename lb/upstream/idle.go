@@ -13,14 +13,16 @@ import (
 // elsewhere.
 type Closer interface{ Close() error }
 
-// Idle is the stack of the idle connections of one target. The newest is taken
-// first, so that those that are not needed grow old and go. Its methods may be
-// called concurrently; the lock is held for a few instructions, never while a
-// connection is closed.
+// Idle is the idle connections of one target: a stack per lane, since what waits
+// for a connection can be bound to one event loop. The newest is taken first, so
+// that those that are not needed grow old and go. Its methods may be called
+// concurrently; the lock is held for a few instructions, never while a connection
+// is closed.
 type Idle struct {
 	mu      sync.Mutex
-	stack   []idleConn // the oldest first
-	max     int
+	lanes   [][]idleConn // in each the oldest first
+	held    int          // in all of them
+	max     int          // of held
 	timeout time.Duration
 	shut    bool             // the target is draining or was removed
 	gone    []netip.AddrPort // where the target's name does not lead any more
@@ -31,47 +33,85 @@ type idleConn struct {
 	since time.Time
 }
 
-// Push keeps a connection that is idle from now on. It returns false where it
-// does not: there are enough, the target is draining or was removed, or its
-// name leads elsewhere by now. Then the caller closes it.
-func (i *Idle) Push(c Closer, now time.Time) bool {
+// Push keeps a connection of a lane, numbered from 0, that is idle from now on.
+// Where there are enough, it closes the oldest of another lane. It returns false
+// where it does not keep the connection: there are enough in its own lane, the
+// target is draining or was removed, or its name leads elsewhere by now. Then the
+// caller closes it.
+func (i *Idle) Push(lane int, c Closer, now time.Time) bool {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.shut || len(i.stack) >= i.max || len(i.gone) > 0 && slices.Contains(i.gone, addrOf(c)) {
+	if i.shut || len(i.gone) > 0 && slices.Contains(i.gone, addrOf(c)) {
+		i.mu.Unlock()
 		return false
 	}
-	i.stack = append(i.stack, idleConn{c, now})
+	var old Closer
+	if i.held >= i.max {
+		if old = i.takeOldest(lane); old == nil {
+			i.mu.Unlock()
+			return false
+		}
+	}
+	for lane >= len(i.lanes) {
+		i.lanes = append(i.lanes, nil)
+	}
+	i.lanes[lane] = append(i.lanes[lane], idleConn{c, now})
+	i.held++
+	i.mu.Unlock()
+	if old != nil {
+		_ = old.Close()
+	}
 	return true
 }
 
-// Pop takes the connection that became idle last, and returns for how long it
-// was; nil where there is none. It closes those that are too old.
-func (i *Idle) Pop(now time.Time) (c Closer, idle time.Duration) {
+// Pop takes the connection of a lane that became idle last, and returns for how
+// long it was; nil where there is none. It closes those of the lane that are too
+// old.
+func (i *Idle) Pop(lane int, now time.Time) (c Closer, idle time.Duration) {
 	i.mu.Lock()
-	n := len(i.stack)
+	n := 0
+	if lane < len(i.lanes) {
+		n = len(i.lanes[lane])
+	}
 	if n == 0 {
 		i.mu.Unlock()
 		return nil, 0
 	}
-	top := i.stack[n-1]
+	stack := i.lanes[lane]
+	top := stack[n-1]
 	if idle = now.Sub(top.since); idle < i.timeout {
-		i.stack[n-1] = idleConn{}
-		i.stack = i.stack[:n-1]
+		stack[n-1] = idleConn{}
+		i.lanes[lane] = stack[:n-1]
+		i.held--
 		i.mu.Unlock()
 		return top.conn, idle
 	}
 	// All others are older still.
-	all := i.takeAll()
+	all := i.takeLane(lane)
 	i.mu.Unlock()
 	closeAll(all)
 	return nil, 0
+}
+
+// Take takes this connection of a lane, or reports that it is not there any more.
+func (i *Idle) Take(lane int, c Closer) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if lane >= len(i.lanes) {
+		return false
+	}
+	at := slices.IndexFunc(i.lanes[lane], func(o idleConn) bool { return o.conn == c })
+	if at >= 0 {
+		i.lanes[lane] = slices.Delete(i.lanes[lane], at, at+1)
+		i.held--
+	}
+	return at >= 0
 }
 
 // Len returns the number of connections.
 func (i *Idle) Len() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return len(i.stack)
+	return i.held
 }
 
 // CloseAll closes every connection. Others may be kept after that.
@@ -111,33 +151,62 @@ func (i *Idle) abandon(gone []netip.AddrPort) {
 	closeAll(old)
 }
 
-// sweep closes the connections that are too old, and the oldest where there are
-// too many.
+// sweep closes the connections that are too old, and the oldest of each lane where
+// there are too many.
 func (i *Idle) sweep(now time.Time) {
 	i.mu.Lock()
-	surplus := len(i.stack) - i.max
+	surplus := i.held - i.max
 	old := i.takeIf(func(c idleConn) bool { surplus--; return surplus >= 0 || now.Sub(c.since) >= i.timeout })
 	i.mu.Unlock()
 	closeAll(old)
 }
 
-// takeAll and takeIf remove connections from the stack; i.mu is held.
-func (i *Idle) takeAll() []idleConn {
-	all := slices.Clone(i.stack)
-	clear(i.stack)
-	i.stack = i.stack[:0]
+// takeAll, takeLane, takeIf and takeOldest remove connections; i.mu is held.
+func (i *Idle) takeAll() (all []idleConn) {
+	for lane := range i.lanes {
+		all = append(all, i.takeLane(lane)...)
+	}
+	return all
+}
+
+func (i *Idle) takeLane(lane int) []idleConn {
+	stack := i.lanes[lane]
+	all := slices.Clone(stack)
+	clear(stack)
+	i.lanes[lane] = stack[:0]
+	i.held -= len(all)
 	return all
 }
 
 func (i *Idle) takeIf(f func(idleConn) bool) (taken []idleConn) {
-	i.stack = slices.DeleteFunc(i.stack, func(c idleConn) bool {
-		if !f(c) {
-			return false
-		}
-		taken = append(taken, c)
-		return true
-	})
+	for lane := range i.lanes {
+		i.lanes[lane] = slices.DeleteFunc(i.lanes[lane], func(c idleConn) bool {
+			if !f(c) {
+				return false
+			}
+			taken = append(taken, c)
+			return true
+		})
+	}
+	i.held -= len(taken)
 	return taken
+}
+
+// takeOldest takes the oldest connection of the lanes but one.
+func (i *Idle) takeOldest(but int) Closer {
+	oldest := -1
+	for lane, stack := range i.lanes {
+		if lane != but && len(stack) > 0 && (oldest < 0 || stack[0].since.Before(i.lanes[oldest][0].since)) {
+			oldest = lane
+		}
+	}
+	if oldest < 0 {
+		return nil
+	}
+	c := i.lanes[oldest][0].conn
+	i.lanes[oldest] = slices.Delete(i.lanes[oldest], 0, 1)
+	i.held--
+	return c
 }
 
 func closeAll(conns []idleConn) {

@@ -61,57 +61,57 @@ func TestIdle(t *testing.T) {
 			return pop(i, at(0))
 		}, "none", "", 0},
 		{"the newest is taken first, with the time that it was idle", func(i *Idle, conn func(string) Closer) string {
-			i.Push(conn("a"), at(0))
-			i.Push(conn("b"), at(1))
+			i.Push(0, conn("a"), at(0))
+			i.Push(0, conn("b"), at(1))
 			return pop(i, at(5)) + pop(i, at(6)) + pop(i, at(7))
 		}, "b 4s, a 6s, none", "", 0},
 		{"what is above the bound is not kept", func(i *Idle, conn func(string) Closer) string {
-			return fmt.Sprint(i.Push(conn("a"), at(0)), i.Push(conn("b"), at(0)), i.Push(conn("c"), at(0)), i.Push(conn("d"), at(0)))
+			return fmt.Sprint(i.Push(0, conn("a"), at(0)), i.Push(0, conn("b"), at(0)), i.Push(0, conn("c"), at(0)), i.Push(0, conn("d"), at(0)))
 		}, "true true true false", "", 3},
 		{"one that is too old is closed, and so are those below", func(i *Idle, conn func(string) Closer) string {
-			i.Push(conn("a"), at(0))
-			i.Push(conn("b"), at(1))
+			i.Push(0, conn("a"), at(0))
+			i.Push(0, conn("b"), at(1))
 			return pop(i, at(61))
 		}, "none", "a b", 0},
 		{"the newest is taken though the oldest is too old", func(i *Idle, conn func(string) Closer) string {
-			i.Push(conn("a"), at(0))
-			i.Push(conn("b"), at(59))
+			i.Push(0, conn("a"), at(0))
+			i.Push(0, conn("b"), at(59))
 			return pop(i, at(60))
 		}, "b 1s", "", 1},
 		{"a sweep closes what is too old only", func(i *Idle, conn func(string) Closer) string {
-			i.Push(conn("a"), at(0))
-			i.Push(conn("b"), at(1))
-			i.Push(conn("c"), at(2))
+			i.Push(0, conn("a"), at(0))
+			i.Push(0, conn("b"), at(1))
+			i.Push(0, conn("c"), at(2))
 			i.sweep(at(61))
 			return ""
 		}, "", "a b", 1},
 		{"with a lower bound a sweep closes the oldest above it", func(i *Idle, conn func(string) Closer) string {
-			i.Push(conn("a"), at(0))
-			i.Push(conn("b"), at(1))
-			i.Push(conn("c"), at(2))
+			i.Push(0, conn("a"), at(0))
+			i.Push(0, conn("b"), at(1))
+			i.Push(0, conn("c"), at(2))
 			i.configure(1, time.Minute)
 			i.sweep(at(2))
 			return pop(i, at(2))
 		}, "c 0s", "a b", 0},
 		{"after all are closed others are kept", func(i *Idle, conn func(string) Closer) string {
-			i.Push(conn("a"), at(0))
+			i.Push(0, conn("a"), at(0))
 			i.CloseAll()
-			return fmt.Sprint(i.Push(conn("b"), at(1)))
+			return fmt.Sprint(i.Push(0, conn("b"), at(1)))
 		}, "true", "a", 1},
 		{"once shut it keeps none, until it is opened", func(i *Idle, conn func(string) Closer) string {
-			i.Push(conn("a"), at(0))
+			i.Push(0, conn("a"), at(0))
 			i.setShut(true)
-			kept := i.Push(conn("b"), at(1))
+			kept := i.Push(0, conn("b"), at(1))
 			i.setShut(false)
-			return fmt.Sprint(kept, i.Push(conn("c"), at(1)))
+			return fmt.Sprint(kept, i.Push(0, conn("c"), at(1)))
 		}, "false true", "a", 1},
 		{"connections to an address that is gone are closed, and none of them comes back", func(i *Idle, conn func(string) Closer) string {
 			to := func(name, addr string) Closer { return parkedAt{conn(name).(*parked), tcpAddr(addr)} }
-			i.Push(to("a", "10.0.0.1:80"), at(0))
-			i.Push(to("b", "10.0.0.2:80"), at(0))
-			i.Push(conn("c"), at(0))
+			i.Push(0, to("a", "10.0.0.1:80"), at(0))
+			i.Push(0, to("b", "10.0.0.2:80"), at(0))
+			i.Push(0, conn("c"), at(0))
 			i.abandon([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80")})
-			return fmt.Sprint(i.Push(to("d", "10.0.0.1:80"), at(1)), i.Push(to("e", "10.0.0.1:81"), at(1)))
+			return fmt.Sprint(i.Push(0, to("d", "10.0.0.1:80"), at(1)), i.Push(0, to("e", "10.0.0.1:81"), at(1)))
 		}, "false true", "a", 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestIdle(t *testing.T) {
 
 // pop describes what Pop returns.
 func pop(i *Idle, now time.Time) string {
-	c, idle := i.Pop(now)
+	c, idle := i.Pop(0, now)
 	if c == nil {
 		return "none, "
 	}

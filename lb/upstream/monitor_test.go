@@ -300,9 +300,9 @@ func TestIdleConnections(t *testing.T) {
 	cfg.Targets[0].IdleTimeout = 10 * time.Second
 	running(t, "those that are too old are closed, a second late at most", newNetwork("a:1"), cfg, func(t *testing.T, r *rig) {
 		idle := r.target("a:1").Idle
-		idle.Push(conn("old"), time.Now())
+		idle.Push(0, conn("old"), time.Now())
 		passing(5 * time.Second)
-		idle.Push(conn("young"), time.Now())
+		idle.Push(0, conn("young"), time.Now())
 		passing(4 * time.Second)
 		expect(t, "after nine seconds", "")
 		passing(2 * time.Second)
@@ -312,17 +312,17 @@ func TestIdleConnections(t *testing.T) {
 		}
 		r.end()
 		expect(t, "in the end", "young")
-		if idle.Push(conn("late"), time.Now()) {
+		if idle.Push(0, conn("late"), time.Now()) {
 			t.Error("one is kept after the end")
 		}
 	})
 	n := newNetwork("a:1")
 	running(t, "all are closed when their target is not up any more", n, cfg, func(t *testing.T, r *rig) {
 		idle := r.target("a:1").Idle
-		idle.Push(conn("1"), time.Now())
+		idle.Push(0, conn("1"), time.Now())
 		r.target("a:1").Observe(Broken, errors.New("reset"))
 		expect(t, "in doubt", "1")
-		idle.Push(conn("2"), time.Now())
+		idle.Push(0, conn("2"), time.Now())
 		n.set("a:1", 500)
 		passing(interval)
 		expect(t, "down", "2")
@@ -332,15 +332,15 @@ func TestIdleConnections(t *testing.T) {
 	cfg.Targets[0].IdleTimeout = time.Hour
 	running(t, "those to an address that the name has left are closed within an interval, and do not come back", moving, cfg, func(t *testing.T, r *rig) {
 		idle := r.target("a:1").Idle
-		idle.Push(at("before", "10.0.0.1:80"), time.Now())
+		idle.Push(0, at("before", "10.0.0.1:80"), time.Now())
 		if got := r.Statuses()[0].Resolved; got != "10.0.0.1:80" {
 			t.Errorf("the name leads to %q", got)
 		}
 		moving.lead("a:1", "10.0.0.2:80")
-		idle.Push(at("fresh", "10.0.0.2:80"), time.Now())
+		idle.Push(0, at("fresh", "10.0.0.2:80"), time.Now())
 		passing(interval)
 		expect(t, "after the move", "before")
-		if idle.Push(at("in use", "10.0.0.1:80"), time.Now()) {
+		if idle.Push(0, at("in use", "10.0.0.1:80"), time.Now()) {
 			t.Error("one that was in use is kept")
 		}
 		if got := r.Statuses()[0].Resolved; got != "10.0.0.2:80" {
@@ -349,7 +349,7 @@ func TestIdleConnections(t *testing.T) {
 		moving.lead("a:1", "10.0.0.1:80")
 		passing(interval)
 		expect(t, "when the name has two addresses", "")
-		if !idle.Push(at("other", "10.0.0.1:80"), time.Now()) {
+		if !idle.Push(0, at("other", "10.0.0.1:80"), time.Now()) {
 			t.Error("one to the first address is not kept, though the name leads there")
 		}
 		r.end()

@@ -36,12 +36,20 @@ type waiter struct {
 // either; nil never does. w is a walk of this pool. Enter returns a target, or
 // one of [ErrNoTarget], [ErrQueueFull], [ErrQueueTimeout] and [ErrStopped].
 func (p *Pool) Enter(w *Walk, stop <-chan struct{}) (*Target, error) {
-	if s := p.snapshot.Load(); !s.failOpen || len(s.unknown) == 0 {
-		if t := w.take(s); t != nil {
-			return t, nil
-		}
+	if t := p.TryEnter(w); t != nil {
+		return t, nil
 	}
 	return p.wait(w, stop)
+}
+
+// TryEnter is [Pool.Enter] for those who cannot wait: it returns nil where Enter
+// would wait, or fail.
+func (p *Pool) TryEnter(w *Walk) *Target {
+	s := p.snapshot.Load()
+	if s.failOpen && len(s.unknown) > 0 {
+		return nil
+	}
+	return w.take(s)
 }
 
 // wait is Enter where no target can be had at once.

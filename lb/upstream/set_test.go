@@ -19,7 +19,7 @@ func TestDraining(t *testing.T) {
 		if got, err := r.pool.Enter(&w, nil); got != target || err != nil {
 			t.Fatalf("the first request went to %v, %v", got, err)
 		}
-		target.Idle.Push(&parked{"idle", &closed}, time.Now())
+		target.Idle.Push(0, &parked{"idle", &closed}, time.Now())
 		if !r.Drain("A:1") || !target.Draining() {
 			t.Error("a target is not found by its name in capitals")
 		}
@@ -29,7 +29,7 @@ func TestDraining(t *testing.T) {
 		if got := closed.take(); got != "idle" {
 			t.Errorf("%q is closed", got)
 		}
-		if target.Idle.Push(&parked{"in use", &closed}, time.Now()) {
+		if target.Idle.Push(0, &parked{"in use", &closed}, time.Now()) {
 			t.Error("a connection is kept")
 		}
 		if s := r.Statuses()[0]; s.State != "up" || !s.Draining {
@@ -42,7 +42,7 @@ func TestDraining(t *testing.T) {
 		again := of("b:1", "a:1")
 		again.Dial = n.dial
 		r.apply(again)
-		if got := addresses(r.pool.Candidates()); got != "b:1" || target.Idle.Push(&parked{"in use", &closed}, time.Now()) {
+		if got := addresses(r.pool.Candidates()); got != "b:1" || target.Idle.Push(0, &parked{"in use", &closed}, time.Now()) {
 			t.Errorf("after a new configuration the candidates are %s", got)
 		}
 		target.Leave()
@@ -51,7 +51,7 @@ func TestDraining(t *testing.T) {
 				t.Errorf("enabled %s, the target is not found", time)
 			}
 		}
-		if got := addresses(r.pool.Candidates()); got != "b:1 a:1" || !target.Idle.Push(&parked{"in use", &closed}, time.Now()) {
+		if got := addresses(r.pool.Candidates()); got != "b:1 a:1" || !target.Idle.Push(0, &parked{"in use", &closed}, time.Now()) {
 			t.Errorf("in the end the candidates are %s", got)
 		}
 		if r.Drain("c:1") || r.Enable("c:1") {
@@ -77,8 +77,8 @@ func TestApply(t *testing.T) {
 		var closed closings
 		a, b := r.target("a:1"), r.target("b:1")
 		a.Retries.Add(3)
-		a.Idle.Push(&parked{"a", &closed}, time.Now())
-		b.Idle.Push(&parked{"b", &closed}, time.Now())
+		a.Idle.Push(0, &parked{"a", &closed}, time.Now())
+		b.Idle.Push(0, &parked{"b", &closed}, time.Now())
 		w := r.pool.Walk(0)
 		w.Next()
 		if got, _ := r.pool.Enter(&w, nil); got != b {
@@ -93,7 +93,7 @@ func TestApply(t *testing.T) {
 		if got := addresses(r.pool.Candidates()); got != "a:1" || r.pool == old {
 			t.Errorf("before the first probe of the new one the candidates are %s", got)
 		}
-		if b.Idle.Len() != 0 || b.InFlight() != 1 || b.Idle.Push(&parked{"b", &closed}, time.Now()) {
+		if b.Idle.Len() != 0 || b.InFlight() != 1 || b.Idle.Push(0, &parked{"b", &closed}, time.Now()) {
 			t.Errorf("what is gone is %+v", b.Status())
 		}
 		b.Observe(Refused, errors.New("refused")) // is nobody's concern
