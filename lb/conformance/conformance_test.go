@@ -61,19 +61,26 @@ func TestConformance(t *testing.T) {
 	for _, s := range suites() {
 		t.Run(s.theme, func(t *testing.T) {
 			for _, b := range s.rows {
-				t.Run(b.title(), func(t *testing.T) {
-					t.Parallel()
-					differs, log, err := run(loadBalancer{}, b, t.TempDir(), *patience)
-					if err != nil {
-						t.Fatalf("%v\nthe log:\n%s", err, log)
-					}
-					if differs != "" {
-						t.Errorf("%s\nthe log:\n%s", differs, log)
-					}
-				})
+				conforms(t, b.title(), b, false)
+				if !b.cold && !b.unhealthy {
+					conforms(t, b.title()+", on connections that were in use", b, true)
+				}
 			}
 		})
 	}
+}
+
+func conforms(t *testing.T, name string, b behaviour, warm bool) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		differs, log, err := run(loadBalancer{}, b, t.TempDir(), *patience, warm)
+		if err != nil {
+			t.Fatalf("%v\nthe log:\n%s", err, log)
+		}
+		if differs != "" {
+			t.Errorf("%s\nthe log:\n%s", differs, log)
+		}
+	})
 }
 
 // peerPatience is how long a step waits for a peer. What a peer never does is
@@ -129,7 +136,7 @@ func TestCompare(t *testing.T) {
 }
 
 func verdict(p proxy, b behaviour, dir string, wait time.Duration) string {
-	differs, _, err := run(p, b, dir, wait)
+	differs, _, err := run(p, b, dir, wait, false)
 	switch {
 	case err != nil:
 		return "cannot be run: " + err.Error()

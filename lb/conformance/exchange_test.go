@@ -15,6 +15,8 @@ type behaviour struct {
 	rfc  string // where it says so
 	// ours marks what our load balancer promises beyond the standards.
 	ours bool
+	// cold marks what cannot begin with requests that are answered.
+	cold bool
 	settings
 	script func(x *exchange)
 }
@@ -29,6 +31,8 @@ func (b behaviour) title() string {
 // An exchange is one run of a script: a proxy between clients and upstreams.
 type exchange struct {
 	ours      bool
+	warm      bool   // clients have made requests before
+	served    bool   // by a service
 	addr      string // of the proxy
 	patience  time.Duration
 	upstreams []*upstream
@@ -45,6 +49,13 @@ type exchange struct {
 	conns []net.Conn
 	said  []string // what differs, in the order that it was found
 }
+
+// A client that is warm has made requests before the script, enough for both sides'
+// connections to be where the proxy has those that are used again and again.
+const (
+	warmth   = 5
+	warmPath = "/warm"
+)
 
 // A difference ends a script.
 type difference string
@@ -91,11 +102,11 @@ func (x *exchange) meanwhile(part func()) (wait func()) {
 	return func() { <-ended }
 }
 
-// run runs a behaviour against a proxy. It returns what differs from it, or "",
+// run runs a behaviour against a proxy, where asked for on warm connections. It returns what differs from it, or "",
 // and the proxy's log. An error means that the proxy could not be run.
-func run(p proxy, b behaviour, dir string, patience time.Duration) (differs, log string, err error) {
+func run(p proxy, b behaviour, dir string, patience time.Duration, warm bool) (differs, log string, err error) {
 	x := &exchange{
-		ours: p.ours(), patience: patience,
+		ours: p.ours(), patience: patience, warm: warm,
 		arrivals: make(chan *conn, 1024), over: make(chan struct{}),
 	}
 	defer x.end()
@@ -153,6 +164,17 @@ func (x *exchange) client() *conn {
 	x.own(tcp)
 	c := newConn(x, "the client", tcp.(*net.TCPConn))
 	x.clients = append(x.clients, c)
+	if x.warm {
+		for range warmth {
+			c.send(get(warmPath))
+			if !x.served {
+				u := x.next()
+				u.request()
+				u.send(ok("warm"))
+			}
+			x.gets(c.response("GET"), 200, "warm")
+		}
+	}
 	return c
 }
 
@@ -209,6 +231,7 @@ type service struct {
 // is sent as it is; where it is empty the connection is closed.
 func (x *exchange) serve(answer func(m *message) string) *service {
 	s := &service{}
+	x.served = true
 	x.owned.Go(func() {
 		for {
 			select {
@@ -233,10 +256,15 @@ func (s *service) serve(c *conn, answer func(m *message) string) {
 		if err != nil {
 			return
 		}
-		s.mu.Lock()
-		s.seen = append(s.seen, m)
-		s.mu.Unlock()
-		text := answer(m)
+		var text string
+		if m.target == warmPath {
+			text = ok("warm")
+		} else {
+			s.mu.Lock()
+			s.seen = append(s.seen, m)
+			s.mu.Unlock()
+			text = answer(m)
+		}
 		if text == "" || c.write(text) != nil {
 			return
 		}

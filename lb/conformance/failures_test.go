@@ -124,7 +124,7 @@ func ownAnswers() []behaviour {
 				x.differs("Retry-After is %q", m.values("Retry-After"))
 			}
 		}},
-		{name: "503 where no target can be connected to: none has seen the request", rfc: "9110 15.6.4", ours: true, settings: settings{targets: 2}, script: func(x *exchange) {
+		{name: "503 where no target can be connected to: none has seen the request", rfc: "9110 15.6.4", ours: true, cold: true, settings: settings{targets: 2}, script: func(x *exchange) {
 			for _, u := range x.upstreams {
 				u.refuse()
 			}
@@ -132,7 +132,7 @@ func ownAnswers() []behaviour {
 			c.send(get("/a"))
 			x.isOwn(c.response("GET"), 503)
 		}},
-		{name: "503 where no target connects in time: none has seen the request", rfc: "9110 15.6.4", ours: true, settings: settings{dial: short}, script: func(x *exchange) {
+		{name: "503 where no target connects in time: none has seen the request", rfc: "9110 15.6.4", ours: true, cold: true, settings: settings{dial: short}, script: func(x *exchange) {
 			x.upstreams[0].stall()
 			c := x.client()
 			c.send(get("/a"))

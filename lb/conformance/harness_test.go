@@ -64,7 +64,7 @@ func TestAPipe(t *testing.T) {
 	for _, b := range slices.Concat(refusedLines(), refusedHosts(), refusedFields(), refusedFraming(), refusedChunks()) {
 		t.Run("is found out: "+b.name, func(t *testing.T) {
 			t.Parallel()
-			if differs, _, err := run(pipe{}, b, "", wait); err != nil || differs == "" {
+			if differs, _, err := run(pipe{}, b, "", wait, false); err != nil || differs == "" {
 				t.Errorf("it is taken for a gateway (%v)", err)
 			}
 		})
@@ -75,7 +75,7 @@ func TestAPipe(t *testing.T) {
 		}
 		t.Run("passes for a gateway: "+b.name, func(t *testing.T) {
 			t.Parallel()
-			if differs, _, err := run(pipe{}, b, "", *patience); err != nil || differs != "" {
+			if differs, _, err := run(pipe{}, b, "", *patience, false); err != nil || differs != "" {
 				t.Errorf("%s (%v)", differs, err)
 			}
 		})

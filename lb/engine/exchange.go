@@ -421,11 +421,11 @@ func (c *client) part(u *upstreamConn, p *pump, o upstream.Outcome, reusable boo
 	if err == nil {
 		return o, nil
 	}
-	o.TimedOut = isTimeout(err)
+	o.TimedOut, o.Answered = isTimeout(err), isProtocol(err)
 	if x.started {
 		c.cut(err)
 	}
-	if !o.Reused && !o.TimedOut && !isProtocol(err) && !isClient(err) {
+	if !o.Reused && !o.TimedOut && !o.Answered && !isClient(err) {
 		x.target.Observe(upstream.Broken, err)
 	}
 	return o, err

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -51,7 +52,7 @@ func start(t testing.TB, s *Settings, serve func(net.Conn, *bufio.Reader)) *rig 
 		Pools:   []upstream.PoolConfig{{Name: "default", Targets: []string{target}}},
 	})
 	rules := []route.Rule{{Split: []route.Share{{Pool: "default", Weight: 1}}, Retries: 2,
-		ResponseHeaderTimeout: 10 * time.Second, BodyIdleTimeout: s.BodyIdle}}
+		ResponseHeaderTimeout: cmp.Or(s.ResponseHead, 10*time.Second), BodyIdleTimeout: s.BodyIdle}}
 	table, err := route.NewTable(rules, pools, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -257,6 +257,10 @@ func checkChunked(t *testing.T, data []byte, size uint8) {
 	if done && err != nil || !done && (used != len(data) && err == nil || d.Trailers() != nil) {
 		t.Fatalf("%q gives %d, %t, %v, %v", data, used, done, err, d.Trailers())
 	}
+	before := bytes.Clone(data)
+	if pieces.Reset(64); pieces.IsWhole(data) != done || !bytes.Equal(data, before) {
+		t.Fatalf("%q is whole: %t, or is changed: %q", before, !done, data)
+	}
 	if !done {
 		return
 	}

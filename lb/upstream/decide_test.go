@@ -24,6 +24,7 @@ func TestDecide(t *testing.T) {
 		"sent: even so, with its body gone is the end":              {true, Outcome{Connected: true, Sent: true}, GiveUp},
 		"sent: what is not idempotent is the end":                   {false, Outcome{Connected: true, Sent: true, Replay: true}, GiveUp},
 		"sent on a reused connection: idempotent, on a fresh one":   {true, Outcome{Connected: true, Reused: true, Sent: true, Replay: true}, SameTarget},
+		"answered wrongly on a reused connection: the next target":  {true, Outcome{Connected: true, Reused: true, Sent: true, Answered: true, Replay: true}, NextTarget},
 		"sent on a reused connection: otherwise the end":            {false, Outcome{Connected: true, Reused: true, Sent: true, Replay: true}, GiveUp},
 		"sent and not answered in time: idempotent or not, the end": {true, Outcome{Connected: true, Sent: true, TimedOut: true, Replay: true}, GiveUp},
 		"after the answer has begun nothing is repeated":            {true, Outcome{Connected: true, Sent: true, Started: true, Replay: true}, GiveUp},

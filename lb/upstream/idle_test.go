@@ -105,6 +105,31 @@ func TestIdle(t *testing.T) {
 			i.setShut(false)
 			return fmt.Sprint(kept, i.Push(0, conn("c"), at(1)))
 		}, "false true", "a", 1},
+		{"a lane has what was pushed there", func(i *Idle, conn func(string) Closer) string {
+			i.Push(1, conn("a"), at(0))
+			i.Push(2, conn("b"), at(1))
+			return pop(i, at(1)) + popLane(i, 2, at(2)) + popLane(i, 2, at(2)) + popLane(i, 1, at(2))
+		}, "none, b 1s, none, a 2s", "", 0},
+		{"one above the bound takes the place of the oldest of another lane", func(i *Idle, conn func(string) Closer) string {
+			i.Push(0, conn("a"), at(0))
+			i.Push(2, conn("b"), at(1))
+			i.Push(1, conn("c"), at(2))
+			return fmt.Sprint(i.Push(0, conn("d"), at(3)), i.Push(0, conn("e"), at(4)), i.Push(0, conn("f"), at(5)))
+		}, "true true false", "b c", 3},
+		{"what is too old in a lane is closed there, and elsewhere by a sweep", func(i *Idle, conn func(string) Closer) string {
+			i.Push(0, conn("a"), at(0))
+			i.Push(1, conn("b"), at(0))
+			i.Push(1, conn("c"), at(30))
+			none := popLane(i, 0, at(61))
+			i.sweep(at(61))
+			return none
+		}, "none", "a b", 1},
+		{"one is taken by itself, once", func(i *Idle, conn func(string) Closer) string {
+			a, b := conn("a"), conn("b")
+			i.Push(1, a, at(0))
+			i.Push(1, b, at(0))
+			return fmt.Sprint(i.Take(2, a), i.Take(0, a), i.Take(1, a), i.Take(1, a)) + " " + popLane(i, 1, at(1))
+		}, "false false true false b 1s", "", 0},
 		{"connections to an address that is gone are closed, and none of them comes back", func(i *Idle, conn func(string) Closer) string {
 			to := func(name, addr string) Closer { return parkedAt{conn(name).(*parked), tcpAddr(addr)} }
 			i.Push(0, to("a", "10.0.0.1:80"), at(0))
@@ -130,8 +155,10 @@ func TestIdle(t *testing.T) {
 }
 
 // pop describes what Pop returns.
-func pop(i *Idle, now time.Time) string {
-	c, idle := i.Pop(0, now)
+func pop(i *Idle, now time.Time) string { return popLane(i, 0, now) }
+
+func popLane(i *Idle, lane int, now time.Time) string {
+	c, idle := i.Pop(lane, now)
 	if c == nil {
 		return "none, "
 	}

@@ -6,6 +6,7 @@ type Outcome struct {
 	Reused    bool // it had carried another request before
 	Sent      bool // at least one byte of the request went out on it
 	TimedOut  bool // nothing failed but the clock
+	Answered  bool // what came is no answer that could be passed on
 	Started   bool // the client has got a part of the answer
 	Replay    bool // the request's body is absent, kept, or still unread
 }
@@ -29,7 +30,8 @@ const (
 //     section 9.2.2), and not after silence: a slow answer asked for twice is
 //     twice the load.
 //  3. A reused connection that broke says only that its target closed it, as
-//     every server does after a while: the same target gets a fresh one.
+//     every server does after a while: the same target gets a fresh one. One that
+//     answered, but wrongly, says more.
 //  4. Anything else is the next target's.
 //
 // How often is not decided here: the caller counts, and asks [Pool.MayRetry].
@@ -39,7 +41,7 @@ func Decide(idempotent bool, o Outcome) Verdict {
 		return GiveUp
 	case o.Sent && (o.TimedOut || !idempotent):
 		return GiveUp
-	case o.Connected && o.Reused:
+	case o.Connected && o.Reused && !o.Answered:
 		return SameTarget
 	}
 	return NextTarget
