@@ -35,9 +35,9 @@ const acceptsAtOnce = 8
 // accepts is the other one's.
 const uneven = 4
 
-// admit accepts with the loops until ctx ends, if ln is plain TCP; otherwise it
-// returns false.
-func (e *Engine) admit(ctx context.Context, ln net.Listener) (ok bool, err error) {
+// acceptInLoops accepts with the loops until ctx ends, if ln is plain TCP; otherwise
+// it returns false.
+func (e *Engine) acceptInLoops(ctx context.Context, ln net.Listener) (ok bool, err error) {
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
 		return false, nil
@@ -50,18 +50,16 @@ func (e *Engine) admit(ctx context.Context, ln net.Listener) (ok bool, err error
 	if d.fd, err = duplicate(raw); err != nil {
 		return true, err
 	}
-	// Go's poller would wake a thread for each connection that comes to it.
-	_ = ln.Close()
 	d.prompt = sendAtOnce(uintptr(d.fd)) == nil
 	e.mu.Lock()
 	e.door = d
-	err = e.openDoor()
+	e.openDoor()
 	e.mu.Unlock()
-	if err == nil {
-		<-ctx.Done()
-	}
+	// Go's poller would wake a thread for each connection that comes to it.
+	_ = ln.Close()
+	<-ctx.Done()
 	e.closeDoor()
-	return true, err
+	return true, nil
 }
 
 // ControlListener calls f with the descriptor of the socket that Serve was given ln
@@ -97,16 +95,16 @@ func sendAtOnce(fd uintptr) error {
 }
 
 // openDoor has the loops watch it; mu is held.
-func (e *Engine) openDoor() error {
+func (e *Engine) openDoor() {
 	e.door.open = true
 	for _, l := range e.loops {
 		const exclusive = 1 << 28 // EPOLLEXCLUSIVE: one of those who wait is woken
 		ev := syscall.EpollEvent{Events: syscall.EPOLLIN | exclusive, Fd: doorSlot}
 		if err := syscall.EpollCtl(l.fd, syscall.EPOLL_CTL_ADD, e.door.fd, &ev); err != nil {
-			return os.NewSyscallError("epoll_ctl", err)
+			e.holdDoor(os.NewSyscallError("epoll_ctl", err))
+			return
 		}
 	}
-	return nil
 }
 
 // shutDoor ends that; mu is held.
@@ -135,7 +133,7 @@ func (e *Engine) closeDoor() {
 // reopen opens the door where it was shut for want of room; mu is held.
 func (e *Engine) reopen() {
 	if d := e.door; d != nil && !d.open && !d.closed && d.pause == nil && e.hasRoom() {
-		_ = e.openDoor()
+		e.openDoor()
 	}
 }
 
@@ -173,25 +171,32 @@ func (e *Engine) arrive(c *client) {
 	if d.coming--; c != nil {
 		e.clients[c] = struct{}{}
 		d.length = 0
+	} else {
+		e.reopen() // another loop may have seen the room that this one had taken
 	}
 	if d.closed {
 		e.left.Broadcast()
 	}
 }
 
-// cannotAccept shuts the door for a while. Out of descriptors, most likely:
-// connections that end free some.
+// cannotAccept shuts the door for a while.
 func (e *Engine) cannotAccept(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	d := e.door
-	if !d.open {
-		return
+	if e.door.open {
+		e.holdDoor(os.NewSyscallError("accept4", err))
 	}
+}
+
+// holdDoor shuts the door for a while; mu is held. Out of descriptors, most likely:
+// connections that end free some.
+func (e *Engine) holdDoor(err error) {
+	d := e.door
 	e.shutDoor()
 	d.length = min(max(2*d.length, 5*time.Millisecond), time.Second)
-	e.log.Warn(noAccept, "error", os.NewSyscallError("accept4", err), "in", d.length)
-	d.pause = time.AfterFunc(d.length, func() {
+	in := d.length
+	e.running.Go(func() { e.log.Warn(noAccept, "error", err, "in", in) }) // a log may be slow
+	d.pause = time.AfterFunc(in, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		d.pause = nil

@@ -39,13 +39,12 @@ func (c *client) refuse(err *http1.Error) {
 	c.acquire()
 	w := c.w
 	x := &w.x
-	x.s = c.e.settings.Load()
-	*x = exchange{s: x.s, start: c.since}
+	*x = exchange{s: c.e.settings.Load(), recorder: c.e.recorder.Load(), start: c.since}
 	w.req = http1.Request{Message: http1.Message{Fields: w.req.Fields[:0], Minor: 1}}
 	x.name(&w.req)
 	c.answer(refusal(err.Status, Refused, err.Reason))
 	c.account(x.at - x.start)
-	x.s = nil
+	x.s, x.recorder = nil, nil
 }
 
 // answer answers with a problem document (RFC 9457), unless the client has got a

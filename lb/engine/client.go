@@ -22,8 +22,8 @@ const (
 	ended                 // is being closed
 )
 
-// A client is one client connection. Its goroutine, [client.serve], does all
-// the work; others may only change state and kill it.
+// A client is one client connection. Either an event loop serves it, or a goroutine,
+// in [client.serve]; others may only change state and kill it.
 //
 // # Two ways of reading
 //
@@ -48,18 +48,18 @@ type client struct {
 	up     atomic.Pointer[upstreamConn] // that the request is given to
 	halted atomic.Bool                  // a body is to be read no further
 
-	w      *work // nil while nothing is under way
+	w      *work // nil while nothing is under way, or a loop waits for an answer
 	fd     int   // within the callback, and before the poller knows it; otherwise -1
 	served int   // requests so far
 	step   step
 	since  time.Duration // when it became idle, or when the head began
 	blind  bool          // waits without having been probed for its end
 
-	lodging        // at an event loop
-	looped  bool   // which is serving it
-	unsent  []byte // what the loop could not write
-	from    stage  // where its goroutine takes over
-	failed  error  // how the wait for an answer has ended, at that stage
+	loopClient
+	looped bool   // which is serving it
+	unsent []byte // what the loop could not write
+	from   stage  // where its goroutine takes over
+	failed error  // how the wait for an answer has ended, at that stage
 }
 
 // A stage is where a goroutine takes over a connection.
@@ -162,12 +162,10 @@ func (c *client) takeOver() {
 		}
 		return
 	case answered:
-		if !c.flushUnsent() {
-			c.step = stop
-		} else if c.step == await {
-			c.step = c.parse()
+		if err := c.flushUnsent(); err != nil {
+			c.cut(clientError{err})
 		}
-		return
+		c.w.x.at = now()
 	case given:
 		c.step = stop
 		return
@@ -202,15 +200,15 @@ func (c *client) goOn(u *upstreamConn) (upstream.Outcome, error) {
 	return c.again(x.target, o, err)
 }
 
-// flushUnsent writes what a loop could not, and reports whether all of it went out.
-func (c *client) flushUnsent() bool {
+// flushUnsent writes what a loop could not.
+func (c *client) flushUnsent() error {
 	p := c.unsent
 	c.unsent = nil
 	if c.settle(); c.raw == nil {
-		return false
+		return net.ErrClosed
 	}
-	_, err := c.writeAll(p, c.e.settings.Load().BodyIdle)
-	return err == nil
+	_, err := c.writeAll(p, orDefault(&c.w.x))
+	return err
 }
 
 // settle has the poller know a connection that it does not know yet. Then it is

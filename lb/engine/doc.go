@@ -45,7 +45,7 @@
 //   - No connection is closed within its own callback, which would wait for itself.
 //   - A descriptor is used without Go's poller only within its connection's callback,
 //     or before that poller knows it; in both cases nobody else can close it.
-//   - A client is served by its loop or by one goroutine, never both: lodging.away
+//   - A client is served by its loop or by one goroutine, never both: loopClient.away
 //     says which. Nothing that a loop does waits.
 //
 // # Goroutines

@@ -108,8 +108,9 @@ func (e *Engine) Connections() int {
 }
 
 // Serve serves the connections that ln accepts until ctx ends, drains, joins
-// every goroutine that it started, and returns nil then. It closes ln. It may be
-// called once.
+// every goroutine that it started, and returns nil then. It closes ln, and where that
+// is plain TCP goes on with its socket, at once: to close ln ends nothing then. It may
+// be called once.
 //
 // A drain stops accepting, closes the connections that are idle, and lets the
 // others end their request, for at most Settings.Drain. Tunnels are cut when
@@ -131,7 +132,7 @@ const noAccept = "cannot accept a connection, trying again"
 
 // accept accepts connections until ctx ends.
 func (e *Engine) accept(ctx context.Context, ln net.Listener) error {
-	if ok, err := e.admit(ctx, ln); ok {
+	if ok, err := e.acceptInLoops(ctx, ln); ok {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
@@ -150,7 +151,7 @@ func (e *Engine) accept(ctx context.Context, ln net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return err
 		case err != nil:
-			// As in [Engine.cannotAccept].
+			// As in Engine.holdDoor.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			e.log.Warn(noAccept, "error", err, "in", pause)
 			timer := time.NewTimer(pause)

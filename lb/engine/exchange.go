@@ -15,12 +15,13 @@ import (
 
 // An exchange is one request on its way, from its head to the end of its answer.
 type exchange struct {
-	s       *Settings
-	route   *route.Route
-	target  *upstream.Target // that it was given to last
-	body    *body            // nil where the whole request is in work.out
-	trusted bool             // the client may say who it speaks for
-	traced  bool             // the client's traceparent goes on
+	s        *Settings
+	recorder *Recorder // nil records nothing
+	route    *route.Route
+	target   *upstream.Target // that it was given to last
+	body     *body            // nil where the whole request is in work.out
+	trusted  bool             // the client may say who it speaks for
+	traced   bool             // the client's traceparent goes on
 
 	// On the way to a target.
 	pool           *upstream.Pool
@@ -61,7 +62,7 @@ func (c *client) exchange() step {
 func (c *client) begin() {
 	w, e := c.w, c.e
 	x := &w.x
-	x.s = e.settings.Load()
+	x.s, x.recorder = e.settings.Load(), e.recorder.Load()
 	x.route, x.target, x.body = nil, nil, nil
 	x.trusted, x.traced, x.linger, x.started = trustedBy(x.s.TrustedProxies, c.remote), false, false, false
 	x.status, x.reason, x.attempts, x.in, x.out = meter.Aborted, Answered, 0, 0, 0
@@ -75,7 +76,7 @@ func (c *client) end() step {
 	x := &c.w.x
 	c.account(x.at - x.start)
 	c.since = x.at
-	x.route, x.target, x.body, x.s, x.pool, x.last = nil, nil, nil, nil, nil, nil
+	x.s, x.recorder, x.route, x.target, x.body, x.pool, x.last = nil, nil, nil, nil, nil, nil, nil
 	if !x.keep {
 		return stop
 	}
@@ -95,8 +96,8 @@ func (c *client) account(took time.Duration) {
 		m.BytesIn.Add(uint64(x.in))
 	}
 	m.BytesOut.Add(uint64(x.out))
-	if rec := c.e.recorder.Load(); rec != nil {
-		c.record(*rec, took)
+	if x.recorder != nil {
+		c.record(*x.recorder, took)
 	}
 }
 
@@ -139,8 +140,8 @@ func (c *client) prepare() bool {
 		return false
 	}
 	x.route.Requests.InFlight.Add(1)
-	if rec := c.e.recorder.Load(); rec != nil {
-		(*rec).Arrived(r.Path, x.requestID)
+	if x.recorder != nil {
+		(*x.recorder).Arrived(r.Path, x.requestID)
 	}
 	if f, ok := c.admit(); !ok {
 		c.answer(f)
@@ -247,8 +248,8 @@ func (c *client) enter(t *upstream.Target) {
 	}
 	x.target = t
 	x.attempts++
-	if rec := c.e.recorder.Load(); rec != nil {
-		(*rec).Given(x.route, t.Address(), x.requestID)
+	if x.recorder != nil {
+		(*x.recorder).Given(x.route, t.Address(), x.requestID)
 	}
 	x.began = x.at
 }

@@ -91,11 +91,10 @@ const never = math.MaxInt64
 // long.
 const lookAround = 100 * time.Millisecond
 
-// openLoops makes the loops, one per core, and as many more places for them in Go's
-// scheduler: a place is held while a loop waits for events, and other goroutines
-// shall not have to wait until it is taken away.
+// openLoops makes the loops, one per core.
 func (e *Engine) openLoops() error {
-	for lane := range min(runtime.GOMAXPROCS(0), runtime.NumCPU()) {
+	e.placed = places.add()
+	for lane := range e.placed {
 		l := &loop{e: e, lane: 1 + lane, fd: -1, bell: -1}
 		e.loops = append(e.loops, l)
 		var err error
@@ -113,8 +112,6 @@ func (e *Engine) openLoops() error {
 		l.alarm.Store(never)
 		l.w, l.answer = works.Get().(*work), bodies.get()
 	}
-	e.placed = len(e.loops)
-	places(e.placed)
 	for _, l := range e.loops {
 		e.running.Go(l.run)
 	}
@@ -146,18 +143,36 @@ func (e *Engine) closeLoops() {
 			}
 		}
 	}
-	places(-e.placed)
+	places.remove(e.placed)
 }
 
-// placesMoving is held while the number of places changes, which is the whole
-// program's.
-var placesMoving sync.Mutex
+// places are those in Go's scheduler (GOMAXPROCS) which are there for loops: one is
+// held while a loop waits for events, for up to 10 ms, and no other goroutine shall
+// have to wait for it. Their number is the program's, whatever engines it has. Go does
+// not follow a changed quota of processor time any more once it was set.
+var places placesOfLoops
 
-// places makes n more places in Go's scheduler.
-func places(n int) {
-	placesMoving.Lock()
-	defer placesMoving.Unlock()
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+type placesOfLoops struct {
+	mu sync.Mutex
+	n  int
+}
+
+// add makes a place for each core that the program may use, and returns how many.
+func (p *placesOfLoops) add() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cores := runtime.GOMAXPROCS(0)
+	n = max(1, min(cores-p.n, runtime.NumCPU()))
+	p.n += n
+	runtime.GOMAXPROCS(cores + n)
+	return n
+}
+
+func (p *placesOfLoops) remove(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n -= n
+	runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)-n))
 }
 
 // enter gives a slot to what is in it, and has its descriptor watched unless that
@@ -307,8 +322,8 @@ func (l *loop) expire(t time.Duration) {
 			c.due = c.waits.due
 			l.wakeBy(c.due)
 		case c.waits != nil:
-			l.give(c, os.ErrDeadlineExceeded)
-		case c.state.CompareAndSwap(idle, ended):
+			l.handOver(c, os.ErrDeadlineExceeded)
+		default: // idle; or a drain has come before this, which may have told us in vain
 			l.end(c)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -224,6 +225,8 @@ func unread(t *testing.T, r *rig, conn net.Conn) (n int) {
 func TestWhatALoopCannotWriteAtOnceComesLater(t *testing.T) {
 	client, accepted, _ := acceptOne(t, "tcp", "127.0.0.1:0")
 	c := newClient(New(settings(), nil, nil), accepted)
+	c.acquire()
+	c.w.x.s = c.e.settings.Load()
 	c.fd, c.looped = int(accepted.fd), true
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
 	for part := range slices.Chunk(big, 4<<20) {
@@ -237,8 +240,8 @@ func TestWhatALoopCannotWriteAtOnceComesLater(t *testing.T) {
 	c.looped = false
 	var flushing sync.WaitGroup
 	flushing.Go(func() {
-		if !c.flushUnsent() {
-			t.Error("it could not be sent")
+		if err := c.flushUnsent(); err != nil {
+			t.Error(err)
 		}
 		c.close()
 	})
@@ -305,6 +308,79 @@ func TestAKeptConnectionThatItsTargetCloses(t *testing.T) {
 	})
 }
 
+// The buffers that the request was read into are another client's by then.
+func TestARequestThatIsRepeatedIsTheSame(t *testing.T) {
+	s := settings()
+	s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	r, sc := scripted(t, s)
+	conn := warm(t, r)
+	id := strings.Repeat("i", 100)
+	var others []net.Conn
+	for range 16 { // at every loop some
+		others = append(others, warm(t, r))
+	}
+	sendText(t, conn, "PUT /a?b=c HTTP/1.1\r\nHost: example.com\r\nX-Request-Id: "+id+"\r\nX-More: a\r\nContent-Length: 5\r\n\r\nhello")
+	first := <-sc.arrived
+	for _, other := range others {
+		sendText(t, other, "GET /b HTTP/1.1\r\nHost: example.com\r\nAuthorization: secret\r\nCookie: "+strings.Repeat("e", 500))
+		kittest.Eventually(t, "it was read", func() bool { return unread(t, r, other) == 0 })
+	}
+	sc.answer <- hangUp
+	second := <-sc.arrived
+	first.Header.Del("Traceparent")
+	second.Header.Del("Traceparent")
+	if second.Header.Get("X-Request-Id") != id || second.URL.String() != "/a?b=c" || second.ContentLength != 5 || !maps.EqualFunc(first.Header, second.Header, slices.Equal) {
+		t.Errorf("the target got %v, and then %v", first.Header, second.Header)
+	}
+	sc.answer <- plainAnswer
+	if res, body := response(t, conn); res.StatusCode != 200 || body != "[]" || res.Header.Get("X-Request-Id") != id {
+		t.Errorf("the client got %d %q, id %q", res.StatusCode, body, res.Header.Get("X-Request-Id"))
+	}
+}
+
+// A target may serve no more than one connection at a time.
+func TestRequestsInARowTakeOneConnection(t *testing.T) {
+	r, _ := scripted(t, settings())
+	for range 30 {
+		kittest.Eventually(t, "no request is under way", func() bool { return r.set.Targets()[0].InFlight() == 0 })
+		roundTrip(t, dial(t, r.address), []byte(warmRequest), make([]byte, 4096), "[]")
+	}
+	if n := r.UpstreamOpened.Load(); n != 1 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+func TestAClientThatHasGoneAwayBeforeALoopHadATarget(t *testing.T) {
+	s := settings()
+	s.ResponseHead = time.Minute
+	r, sc := scripted(t, s)
+	conn := dial(t, r.address)
+	sendText(t, conn, request)
+	<-sc.arrived
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	_ = conn.Close()
+	kittest.Eventually(t, "the request is given up", func() bool { return r.Connections() == 0 })
+	sc.answer <- hangUp
+}
+
+func TestTheEndOfAClientThatCameWithItsNextRequest(t *testing.T) {
+	r, sc := scripted(t, settings())
+	conn := warm(t, r)
+	sendText(t, conn, request)
+	<-sc.arrived
+	sendText(t, conn, request)
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	sc.answer <- plainAnswer
+	<-sc.arrived
+	sc.answer <- plainAnswer
+	// It would last for as long as a connection may be idle.
+	if b, err := io.ReadAll(conn); err != nil || strings.Count(string(b), "[]") != 2 {
+		t.Errorf("the client got %q, %v", b, err)
+	}
+}
+
 func TestIdleClientsAreClosed(t *testing.T) {
 	s := settings()
 	s.KeepAlive = 300 * time.Millisecond
@@ -339,6 +415,33 @@ func TestThereIsRoomForSoManyClients(t *testing.T) {
 	r.Use(&more)
 	if res, _ := response(t, fourth); res.StatusCode != 200 {
 		t.Errorf("the fourth client got %d", res.StatusCode)
+	}
+}
+
+func TestRoomIsSeenByWhicheverLoop(t *testing.T) {
+	s := settings()
+	s.MaxConnections = 4
+	r, _ := scripted(t, s)
+	for range 100 {
+		var clients sync.WaitGroup
+		for range 4 {
+			clients.Go(func() {
+				c, err := net.Dial("tcp", r.address)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+				_, _ = io.WriteString(c, warmRequest)
+				if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if clients.Wait(); t.Failed() {
+			return
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ type loop struct{}
 
 type door struct{}
 
-func (e *Engine) admit(context.Context, net.Listener) (ok bool, err error) { return false, nil }
+func (e *Engine) acceptInLoops(context.Context, net.Listener) (ok bool, err error) { return false, nil }
 
 // ControlListener calls f with the descriptor of the socket that Serve was given ln
 // for, as [syscall.RawConn] does.
@@ -25,11 +25,11 @@ func (e *Engine) reopen() {}
 
 func (e *Engine) hasRoom() bool { return len(e.clients) < e.settings.Load().MaxConnections }
 
-type lodging struct{}
+type loopClient struct{}
 
-type berth struct{}
+type loopUpstream struct{}
 
-func (b *berth) lane() int { return 0 }
+func (*loopUpstream) lane() int { return 0 }
 
 func (e *Engine) openLoops() error { return nil }
 
@@ -37,7 +37,7 @@ func (e *Engine) closeLoops() { e.running.Wait() }
 
 func (e *Engine) park(*client) bool { return false }
 
-func (e *Engine) berth(_ *client, u *upstreamConn) *upstreamConn { return u }
+func (e *Engine) adopt(_ *client, u *upstreamConn) *upstreamConn { return u }
 
 func (c *client) moveOut() {}
 

@@ -26,7 +26,7 @@ func (l *loop) stir(c *client, bits uint32) {
 	case c.waits == nil:
 		l.read(c, bits)
 	case bits&(syscall.EPOLLHUP|syscall.EPOLLERR) != 0 && resetFD(uintptr(c.fd)):
-		l.give(c, refusal(400, ClientAborted, "The client has gone away."))
+		l.handOver(c, refusal(400, ClientAborted, "The client has gone away."))
 	default:
 		c.stirred = true
 	}
@@ -51,7 +51,6 @@ func (l *loop) read(c *client, bits uint32) {
 		if !l.request(c) || !c.stirred {
 			return
 		}
-		bits = 0
 	}
 }
 
@@ -170,19 +169,20 @@ func (l *loop) resume(c *client, whole bool) {
 	w.x = p.x
 	x := &w.x
 	w.r, w.w, w.unparsed = 0, 0, 0
-	if whole || x.named || l.e.recorder.Load() != nil {
+	if whole || x.named || x.recorder != nil {
 		w.w = copy(w.in, p.raw)
 		w.r, _ = w.req.Parse(w.in[:w.w], &http1.Limits{Line: w.w, Head: w.w, Fields: w.w})
-		if whole {
-			c.compose()
-		}
-		w.r = w.w
 	} else {
 		w.req.Minor, w.req.Head, w.req.Upgrade = p.minor, p.head, nil
 	}
+	// It was a part of the buffers of then, which may be another client's by now.
 	if x.requestID = x.ids[:32]; x.named {
 		x.requestID = w.req.Get(http1.XRequestID)
 	}
+	if whole {
+		c.compose()
+	}
+	w.r = w.w
 	p.x = exchange{}
 	if cap(p.raw) > 2*outSize {
 		p.raw = nil
@@ -203,15 +203,16 @@ func (l *loop) receive(u *upstreamConn, bits uint32) {
 		return
 	}
 	if err != nil {
-		l.give(c, err)
+		l.handOver(c, err)
 		return
 	}
 	p := c.waits
 	u.in, u.r, u.w = in, headroom, headroom+n
 	if !l.isWhole(u, p) {
 		u.in = bodies.get()
+		u.reads++
 		copy(u.in.b[u.r:u.w], in.b[u.r:u.w])
-		l.give(c, nil)
+		l.handOver(c, nil)
 		return
 	}
 	u.client = nil
@@ -221,7 +222,7 @@ func (l *loop) receive(u *upstreamConn, bits uint32) {
 	o := upstream.Outcome{Connected: true, Reused: u.used, Sent: true}
 	c.judge(c.part(u, nil, o, reusable && bits&over == 0, err))
 	if l.done(c) && c.stirred {
-		l.read(c, 0)
+		l.read(c, over) // whatever it was: to the end of what there is
 	}
 }
 
@@ -251,9 +252,9 @@ func (l *loop) isWhole(u *upstreamConn, p *waiting) bool {
 	return true
 }
 
-// give gives a request whose answer was waited for to a goroutine. err is how the
+// handOver gives a request whose answer was waited for to a goroutine. err is how the
 // wait has ended, where no answer has begun.
-func (l *loop) give(c *client, err error) {
+func (l *loop) handOver(c *client, err error) {
 	c.up.Load().client = nil
 	l.resume(c, true)
 	c.failed = err
@@ -263,11 +264,11 @@ func (l *loop) give(c *client, err error) {
 // done ends an exchange that the loop has served. It reports whether the client
 // waits for nothing now.
 func (l *loop) done(c *client) bool {
-	c.step = c.end()
-	c.looped = false
 	if len(c.unsent) > 0 {
 		return l.hand(c, answered)
 	}
+	c.step = c.end()
+	c.looped = false
 	if c.step == await && (!c.state.CompareAndSwap(active, idle) || l.e.draining.Load()) {
 		c.step = stop
 	}

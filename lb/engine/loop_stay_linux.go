@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A lodging is what a client has at a loop.
-type lodging struct {
+// A loopClient is what a loop knows of a client.
+type loopClient struct {
 	loop *loop // nil: none
 	slot int
 	// away says that the loop has no say in the connection: a goroutine serves it,
@@ -22,19 +22,19 @@ type lodging struct {
 	stirred bool          // something may have come since the request
 }
 
-// A berth is what a target's connection has at a loop.
-type berth struct {
+// A loopUpstream is what a loop knows of a connection to a target.
+type loopUpstream struct {
 	loop   *loop // nil: none
 	slot   int
 	client *client // whose answer is waited for
 }
 
 // lane returns the lane of the target's idle connections that this one belongs to.
-func (b *berth) lane() int {
-	if b.loop == nil {
+func (u *loopUpstream) lane() int {
+	if u.loop == nil {
 		return 0
 	}
-	return b.loop.lane
+	return u.loop.lane
 }
 
 // park gives a client that nothing is under way on back to its loop. It reports
@@ -49,24 +49,29 @@ func (e *Engine) park(c *client) bool {
 	}
 	c.due = c.since + e.settings.Load().KeepAlive
 	due := c.due // as soon as it is back, c is the loop's
-	l.back(c)
+	if !l.back(c) {
+		return false
+	}
 	l.wakeBy(due)
 	return true
 }
 
 // back takes a client back that was away, and has the kernel tell again what is
-// there. Under the lock, for before it is told the loop may be about to close the
-// descriptor already, and that has another owner then.
-func (l *loop) back(c *client) {
+// there. The lock keeps the loop from taking what it is told for somebody's who is
+// away.
+func (l *loop) back(c *client) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.away.Store(false)
 	op := syscall.EPOLL_CTL_ADD
 	if c.watched {
 		op = syscall.EPOLL_CTL_MOD
 	}
+	if l.control(op, c.fd, c.slot) != nil {
+		return false
+	}
 	c.watched = true
-	_ = l.control(op, c.fd, c.slot)
+	c.away.Store(false)
+	return true
 }
 
 // moveOut ends a client's stay at its loop. The connection goes on.
@@ -116,9 +121,9 @@ func (u *upstreamConn) Close() error {
 	return u.socket.Close()
 }
 
-// berth has the loop of a client watch a connection that was made for it, and
+// adopt has the loop of a client watch a connection that was made for it, and
 // returns what that is from then on.
-func (e *Engine) berth(c *client, u *upstreamConn) *upstreamConn {
+func (e *Engine) adopt(c *client, u *upstreamConn) *upstreamConn {
 	l := c.loop
 	if l == nil || u.loop != nil || u.raw == nil {
 		return u

@@ -14,7 +14,7 @@ import (
 const lookAhead = time.Second
 
 // An upstreamConn is a connection to a target. It belongs to one request, or to
-// the target's idle stack.
+// the target's idle ones.
 type upstreamConn struct {
 	socket
 	target *upstream.Target
@@ -23,7 +23,7 @@ type upstreamConn struct {
 	still  bool
 	used   bool // has carried a request before
 	quick  int  // answers in a row that came in one read
-	berth       // at an event loop
+	loopUpstream
 
 	// Of the request under way.
 	pending []byte // still to be sent
@@ -34,16 +34,16 @@ type upstreamConn struct {
 	failed  error
 }
 
-// connect returns a connection to a target: the one that was idle for the
-// shortest time and is sound, otherwise, or where fresh is asked for, a new one.
+// connect returns a connection to a target, which Go's poller knows: an idle one that
+// is sound, otherwise, or where fresh is asked for, a new one.
 func (c *client) connect(t *upstream.Target, fresh bool) (*upstreamConn, error) {
 	for !fresh {
-		idle, _ := t.Idle.Pop(0, epoch.Add(c.w.x.at))
+		idle := c.idleConn(t)
 		if idle == nil {
 			break
 		}
 		u := idle.(*upstreamConn)
-		if u.quiet() {
+		if u.settle() == nil && u.quiet() {
 			c.e.UpstreamReused.Add(1)
 			u.used = true
 			return u, nil
@@ -72,6 +72,17 @@ func newUpstreamConn(s socket, t *upstream.Target) *upstreamConn {
 	return u
 }
 
+// idleConn takes a connection that no event loop has, or, where the target is to have
+// few, one of a loop's.
+func (c *client) idleConn(t *upstream.Target) upstream.Closer {
+	at := epoch.Add(c.w.x.at)
+	idle, _ := t.Idle.Pop(0, at)
+	if idle == nil && t.Sparing() {
+		idle = t.Idle.PopAny(at)
+	}
+	return idle
+}
+
 // quiet reports whether a connection that was idle is as it should be: open,
 // with nothing to read. Bytes that nobody asked for would be taken for the answer
 // to the next request.
@@ -94,7 +105,7 @@ func (c *client) keep(u *upstreamConn) {
 	}
 	u.drop()
 	if u.quick >= quickEnough {
-		u = c.e.berth(c, u)
+		u = c.e.adopt(c, u)
 	}
 	if !u.target.Idle.Push(u.lane(), u, epoch.Add(c.w.x.at)) {
 		_ = u.Close()
@@ -132,7 +143,7 @@ func (u *upstreamConn) ask(c *client, p []byte, start, idle, wait time.Duration)
 				return err
 			}
 			start = now()
-		case u.w > 0:
+		case u.w > u.r:
 			return nil
 		case !isTimeout(err):
 			return err

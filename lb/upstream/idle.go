@@ -34,10 +34,10 @@ type idleConn struct {
 }
 
 // Push keeps a connection of a lane, numbered from 0, that is idle from now on.
-// Where there are enough, it closes the oldest of another lane. It returns false
-// where it does not keep the connection: there are enough in its own lane, the
-// target is draining or was removed, or its name leads elsewhere by now. Then the
-// caller closes it.
+// Where there are enough, and the oldest is of another lane, it closes that. It
+// returns false where it does not keep the connection: there are enough, the target
+// is draining or was removed, or its name leads elsewhere by now. Then the caller
+// closes it.
 func (i *Idle) Push(lane int, c Closer, now time.Time) bool {
 	i.mu.Lock()
 	if i.shut || len(i.gone) > 0 && slices.Contains(i.gone, addrOf(c)) {
@@ -46,10 +46,12 @@ func (i *Idle) Push(lane int, c Closer, now time.Time) bool {
 	}
 	var old Closer
 	if i.held >= i.max {
-		if old = i.takeOldest(lane); old == nil {
+		oldest := i.oldest()
+		if oldest < 0 || oldest == lane {
 			i.mu.Unlock()
 			return false
 		}
+		old = i.takeFirst(oldest)
 	}
 	for lane >= len(i.lanes) {
 		i.lanes = append(i.lanes, nil)
@@ -90,6 +92,19 @@ func (i *Idle) Pop(lane int, now time.Time) (c Closer, idle time.Duration) {
 	i.mu.Unlock()
 	closeAll(all)
 	return nil, 0
+}
+
+// PopAny is Pop where the lane does not matter.
+func (i *Idle) PopAny(now time.Time) Closer {
+	i.mu.Lock()
+	lanes := len(i.lanes)
+	i.mu.Unlock()
+	for lane := range lanes {
+		if c, _ := i.Pop(lane, now); c != nil {
+			return c
+		}
+	}
+	return nil
 }
 
 // Take takes this connection of a lane, or reports that it is not there any more.
@@ -151,17 +166,19 @@ func (i *Idle) abandon(gone []netip.AddrPort) {
 	closeAll(old)
 }
 
-// sweep closes the connections that are too old, and the oldest of each lane where
-// there are too many.
+// sweep closes the connections that are too old, and the oldest where there are too
+// many.
 func (i *Idle) sweep(now time.Time) {
 	i.mu.Lock()
-	surplus := i.held - i.max
-	old := i.takeIf(func(c idleConn) bool { surplus--; return surplus >= 0 || now.Sub(c.since) >= i.timeout })
+	old := i.takeIf(func(c idleConn) bool { return now.Sub(c.since) >= i.timeout })
+	for i.held > i.max {
+		old = append(old, idleConn{conn: i.takeFirst(i.oldest())})
+	}
 	i.mu.Unlock()
 	closeAll(old)
 }
 
-// takeAll, takeLane, takeIf and takeOldest remove connections; i.mu is held.
+// takeAll, takeLane, takeIf and takeFirst remove connections; i.mu is held.
 func (i *Idle) takeAll() (all []idleConn) {
 	for lane := range i.lanes {
 		all = append(all, i.takeLane(lane)...)
@@ -192,21 +209,23 @@ func (i *Idle) takeIf(f func(idleConn) bool) (taken []idleConn) {
 	return taken
 }
 
-// takeOldest takes the oldest connection of the lanes but one.
-func (i *Idle) takeOldest(but int) Closer {
+// takeFirst takes the oldest connection of a lane.
+func (i *Idle) takeFirst(lane int) Closer {
+	c := i.lanes[lane][0].conn
+	i.lanes[lane] = slices.Delete(i.lanes[lane], 0, 1)
+	i.held--
+	return c
+}
+
+// oldest returns the lane of the oldest connection, or -1; i.mu is held.
+func (i *Idle) oldest() int {
 	oldest := -1
 	for lane, stack := range i.lanes {
-		if lane != but && len(stack) > 0 && (oldest < 0 || stack[0].since.Before(i.lanes[oldest][0].since)) {
+		if len(stack) > 0 && (oldest < 0 || stack[0].since.Before(i.lanes[oldest][0].since)) {
 			oldest = lane
 		}
 	}
-	if oldest < 0 {
-		return nil
-	}
-	c := i.lanes[oldest][0].conn
-	i.lanes[oldest] = slices.Delete(i.lanes[oldest], 0, 1)
-	i.held--
-	return c
+	return oldest
 }
 
 func closeAll(conns []idleConn) {

@@ -111,11 +111,23 @@ func TestIdle(t *testing.T) {
 			return pop(i, at(1)) + popLane(i, 2, at(2)) + popLane(i, 2, at(2)) + popLane(i, 1, at(2))
 		}, "none, b 1s, none, a 2s", "", 0},
 		{"one above the bound takes the place of the oldest of another lane", func(i *Idle, conn func(string) Closer) string {
-			i.Push(0, conn("a"), at(0))
+			i.Push(1, conn("a"), at(0))
 			i.Push(2, conn("b"), at(1))
-			i.Push(1, conn("c"), at(2))
+			i.Push(0, conn("c"), at(2))
 			return fmt.Sprint(i.Push(0, conn("d"), at(3)), i.Push(0, conn("e"), at(4)), i.Push(0, conn("f"), at(5)))
-		}, "true true false", "b c", 3},
+		}, "true true false", "a b", 3},
+		{"with a lower bound a sweep closes the oldest of all lanes", func(i *Idle, conn func(string) Closer) string {
+			i.Push(0, conn("a"), at(1))
+			i.Push(1, conn("b"), at(0))
+			i.Push(2, conn("c"), at(2))
+			i.configure(1, time.Minute)
+			i.sweep(at(2))
+			return popLane(i, 2, at(2))
+		}, "c 0s", "b a", 0},
+		{"where the lane does not matter, one of any is taken", func(i *Idle, conn func(string) Closer) string {
+			i.Push(2, conn("a"), at(0))
+			return fmt.Sprint(i.PopAny(at(1)).(*parked).name, i.PopAny(at(1)))
+		}, "a<nil>", "", 0},
 		{"what is too old in a lane is closed there, and elsewhere by a sweep", func(i *Idle, conn func(string) Closer) string {
 			i.Push(0, conn("a"), at(0))
 			i.Push(1, conn("b"), at(0))

@@ -67,6 +67,11 @@ func (t *Target) Draining() bool { return t.draining.Load() }
 // client did.
 func (t *Target) Observe(e Evidence, err error) { t.set.observe(t, e, err) }
 
+// Sparing reports whether a connection that is idle is to be used, whoever has it,
+// before another one is made: the target works on so many requests at once, or on
+// none but the one that asks. It might serve no more connections than that.
+func (t *Target) Sparing() bool { return t.places.Load() != 0 || t.inFlight.Load() <= 1 }
+
 // free reports whether there is a place.
 func (t *Target) free() bool {
 	places := t.places.Load()
