@@ -62,7 +62,9 @@ func (c *client) connect(t *upstream.Target, fresh bool) (*upstreamConn, error) 
 		return nil, err
 	}
 	c.e.UpstreamOpened.Add(1)
-	return newUpstreamConn(newSocket(conn), t), nil
+	u := newUpstreamConn(newSocket(conn), t)
+	u.quick = quickEnough - 1 // until it is seen to be otherwise
+	return u, nil
 }
 
 func newUpstreamConn(s socket, t *upstream.Target) *upstreamConn {
@@ -91,8 +93,8 @@ func (u *upstreamConn) quiet() bool {
 }
 
 // quickEnough is how many answers in a row have to come in one read for a
-// connection to move to an event loop, which answers of other kinds would have it
-// leave again.
+// connection to move to an event loop, once an answer of another kind has had it
+// leave one. A new connection moves after its first answer, if that is such.
 const quickEnough = 3
 
 // keep gives the connection to the next request, or closes it. The next request

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -106,5 +107,21 @@ func TestParseCounters(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+func TestLeastPerRequest(t *testing.T) {
+	for name, c := range map[string]struct {
+		readings []counters
+		want     float64
+	}{
+		"the span with the fewest counts":             {[]counters{{0, 0}, {1100, 1000}, {1300, 2000}, {6300, 3000}}, 0.1},
+		"what each reading allocates does not":        {[]counters{{0, 0}, {100, 1000}}, 0},
+		"what every request allocates is in all":      {[]counters{{0, 0}, {2100, 1000}, {4200, 2000}}, 2},
+		"a span in which nothing was answered is not": {[]counters{{0, 0}, {100, 0}, {700, 1000}}, 0.5},
+	} {
+		if got := leastPerRequest(c.readings, 100); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
 	}
 }
