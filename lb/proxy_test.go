@@ -25,6 +25,8 @@ func TestSentencesOfTheLog(t *testing.T) {
 	for _, path := range []string{"/api/spells", "/api/spells?page=2", "/files/a%20b"} {
 		do(t, c, "GET", lb.url(path), "")
 	}
+	// Lines are written after their request, in their order.
+	lb.log.wait(t, 0, "Routing to specific path-based backend: ")
 	var got []string
 	for _, line := range lb.log.since(0, "") {
 		sentence, id, found := strings.Cut(line, " request_id=")
