@@ -447,6 +447,7 @@ func TestRoomIsSeenByWhicheverLoop(t *testing.T) {
 
 func TestADoorThatWasShutOpensAgain(t *testing.T) {
 	r, _ := scripted(t, settings())
+	warm(t, r) // it is open
 	r.cannotAccept(syscall.EMFILE)
 	c := dial(t, r.address)
 	roundTrip(t, c, []byte(warmRequest), make([]byte, 4096), "[]")
