@@ -273,8 +273,6 @@ func (c *client) endIfIdle() {
 	}
 }
 
-func (c *client) interrupt() { c.socket.interrupt() }
-
 // kill cuts off whatever the connection does.
 func (c *client) kill() {
 	c.state.Store(ended) // first: nothing is tried again

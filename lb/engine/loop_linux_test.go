@@ -254,7 +254,7 @@ func TestWhatALoopCannotWriteAtOnceComesLater(t *testing.T) {
 
 func TestATargetThatIsSilent(t *testing.T) {
 	s := settings()
-	s.ResponseHead = 200 * time.Millisecond
+	s.ResponseHead = 2 * time.Second // the requests before are answered at once
 	r, sc := scripted(t, s)
 	conn := warm(t, r)
 	sendText(t, conn, request)
@@ -384,9 +384,13 @@ func TestTheEndOfAClientThatCameWithItsNextRequest(t *testing.T) {
 
 func TestIdleClientsAreClosed(t *testing.T) {
 	s := settings()
-	s.KeepAlive = 300 * time.Millisecond
 	r, _ := scripted(t, s)
-	for name, conn := range map[string]net.Conn{"after its requests": warm(t, r), "before one": dial(t, r.address)} {
+	used := warm(t, r)
+	short := *s
+	short.KeepAlive = 100 * time.Millisecond
+	r.Use(&short) // not before, lest a slow machine lose the connection
+	roundTrip(t, used, []byte(warmRequest), make([]byte, 4096), "[]")
+	for name, conn := range map[string]net.Conn{"after its requests": used, "before one": dial(t, r.address)} {
 		if b, err := io.ReadAll(conn); err != nil || len(b) > 0 {
 			t.Errorf("%s a client got %q, %v", name, b, err)
 		}
