@@ -10,8 +10,8 @@ import (
 )
 
 // AnswerFast implements [server.Fast]. It says what Answer says, out of what was
-// packed when the zone was loaded. It leaves to Answer chains of CNAME records
-// that do not fit, or that lead to more names than fastChain.
+// packed when the zone was loaded. It leaves to Answer what a CNAME or DNAME record
+// leads to where the answer does not fit, and chains of more names than fastChain.
 func (s *Server) AnswerFast(q *server.FastQuery, msg []byte, reply *server.FastReply) ([]byte, bool) {
 	return s.zones.Load().answerFast(q, msg, reply)
 }
