@@ -100,12 +100,14 @@ func TestMonitor(t *testing.T) {
 			t.Errorf("%d probes, expected none for what is known", got)
 		}
 	})
-	running(t, "a cut connection takes a sound target out for one probe only", newNetwork(two...), of(two...), func(t *testing.T, r *rig) {
+	cut := newNetwork(two...)
+	running(t, "a cut connection takes a sound target out for one probe only", cut, of(two...), func(t *testing.T, r *rig) {
+		cut.delay(time.Millisecond)
 		r.target("b:1").Observe(Broken, errors.New("reset"))
 		if got := addresses(r.pool.Candidates()); got != "a:1" {
 			t.Errorf("in doubt the candidates are %s", got)
 		}
-		synctest.Wait()
+		passing(time.Millisecond)
 		if got := r.target("b:1").State(); got != Up {
 			t.Errorf("the target is %s", got)
 		}
