@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
-// A door is the listening socket, as the event loops see it. All of them watch it
-// while there is room for a client; the kernel wakes one for each connection.
+// A door is the listening socket, as the event loops see it. The first of them watches
+// it while there is room for a client. Where that has more to accept than it can at
+// once, it calls the second one in, that the third, and so on: a loop that is awake
+// already takes one more connection for less than it costs to wake another.
 type door struct {
 	fd     int // of the socket
 	addr   net.Addr
@@ -31,8 +33,8 @@ type door struct {
 // that it has.
 const acceptsAtOnce = 8
 
-// uneven is by how many clients a loop may be ahead of another one before what it
-// accepts is the other one's.
+// uneven is by how many clients a loop may be ahead of another one before a client
+// that stays is the other one's.
 const uneven = 4
 
 // acceptInLoops accepts with the loops until ctx ends, if ln is plain TCP; otherwise
@@ -97,9 +99,11 @@ func sendAtOnce(fd uintptr) error {
 // openDoor has the loops watch it; mu is held.
 func (e *Engine) openDoor() {
 	e.door.open = true
-	for _, l := range e.loops {
-		const exclusive = 1 << 28 // EPOLLEXCLUSIVE: one of those who wait is woken
-		ev := syscall.EpollEvent{Events: syscall.EPOLLIN | exclusive, Fd: doorSlot}
+	for i, l := range e.loops {
+		ev := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: doorSlot}
+		if i > 0 {
+			ev.Events = syscall.EPOLLONESHOT // nothing, until it is called
+		}
 		if err := syscall.EpollCtl(l.fd, syscall.EPOLL_CTL_ADD, e.door.fd, &ev); err != nil {
 			e.holdDoor(os.NewSyscallError("epoll_ctl", err))
 			return
@@ -207,7 +211,7 @@ func (e *Engine) holdDoor(err error) {
 // accept accepts what waits at the door.
 func (l *loop) accept() {
 	e := l.e
-	for range acceptsAtOnce {
+	for left := acceptsAtOnce; left > 0; left-- {
 		if !e.expect() {
 			return
 		}
@@ -231,31 +235,51 @@ func (l *loop) accept() {
 		c := newClient(e, &conn{fd: fd, local: e.door.addr, remote: remote})
 		c.fd = int(fd)
 		e.Accepted.Add(1)
+		if left == 1 {
+			l.callNext()
+		}
 		e.arrive(c)
 		l.seat(c)
 	}
 }
 
-// seat gives a new client its place: here, where its request is looked for at once,
-// or at a loop that has fewer clients. There it is told of by the kernel.
+// callNext has the next loop accept once, if there is one. The door is sure to be there
+// while this loop accepts.
+func (l *loop) callNext() {
+	if next := l.lane; next < len(l.e.loops) {
+		ev := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLONESHOT, Fd: doorSlot}
+		_ = syscall.EpollCtl(l.e.loops[next].fd, syscall.EPOLL_CTL_MOD, l.e.door.fd, &ev) // fails where it was shut
+	}
+}
+
+// seat gives a new client its place, and looks for its request at once.
 func (l *loop) seat(c *client) {
 	c.due = c.since + l.e.settings.Load().KeepAlive
-	at := l
-	for _, other := range l.e.loops {
-		if other.clients.Load() < at.clients.Load() {
-			at = other
-		}
-	}
-	if at.clients.Load()+uneven < l.clients.Load() {
-		c.watched = true
-		due := c.due
-		if at.enter(slot{c: c}, c.fd) == nil {
-			at.wakeBy(due)
-			return
-		}
-		c.watched = false
-	}
 	_ = l.enter(slot{c: c}, -1)
 	l.wakeBy(c.due)
 	l.read(c, 0)
+}
+
+// even gives a client that nothing is under way on, and that is not watched yet, to a
+// loop that has fewer clients, and reports true, or false where none has.
+func (l *loop) even(c *client) bool {
+	to := l
+	for _, other := range l.e.loops {
+		if other.clients.Load() < to.clients.Load() {
+			to = other
+		}
+	}
+	if to.clients.Load()+uneven >= l.clients.Load() {
+		return false
+	}
+	l.leave(c.slot)
+	c.watched = true
+	due := c.due // as soon as it is there, c is the other loop's
+	if to.enter(slot{c: c}, c.fd) != nil {
+		c.watched = false
+		_ = l.enter(slot{c: c}, -1)
+		return false
+	}
+	to.wakeBy(due)
+	return true
 }

@@ -58,6 +58,7 @@ type client struct {
 	loopClient
 	looped bool   // which is serving it
 	unsent []byte // what the loop could not write
+	held   bool   // what it wrote last may wait for the end of the stream
 	from   stage  // where its goroutine takes over
 	failed error  // how the wait for an answer has ended, at that stage
 }
@@ -488,7 +489,11 @@ func (c *client) write(p []byte, idle time.Duration) error {
 		return nil
 	}
 	if c.fd >= 0 {
-		n, err := writeFD(uintptr(c.fd), p)
+		var flags uintptr
+		if c.held = c.looped && !c.w.x.keep; c.held {
+			flags = more
+		}
+		n, err := writeFD(uintptr(c.fd), p, flags)
 		if err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func TestAnInterruptedBareConnectionKeepsItsDescriptor(t *testing.T) {
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the client reads %v, want the end", err)
 	}
-	if _, err := send(accepted.descriptor(), []byte("x")); err != syscall.EPIPE {
+	if _, err := send(accepted.descriptor(), []byte("x"), 0); err != syscall.EPIPE {
 		t.Errorf("writing there: %v, want EPIPE", err)
 	}
 	if err := accepted.Close(); err != nil {

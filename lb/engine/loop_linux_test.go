@@ -450,6 +450,65 @@ func TestRoomIsSeenByWhicheverLoop(t *testing.T) {
 	}
 }
 
+func TestClientsThatStayAreSpreadOverTheLoops(t *testing.T) {
+	r, _ := scripted(t, settings())
+	const clients = 60
+	for range clients {
+		warm(t, r)
+	}
+	loops := loopsOf(r)
+	total, fewest, most := int64(0), int64(clients), int64(0)
+	for _, l := range loops {
+		n := l.clients.Load()
+		total, fewest, most = total+n, min(fewest, n), max(most, n)
+	}
+	if total != clients || most-fewest > uneven+1 {
+		t.Errorf("%d loops have %d to %d clients, %d together", len(loops), fewest, most, total)
+	}
+}
+
+// loopsOf returns the loops of an engine that accepts.
+func loopsOf(r *rig) []*loop {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.loops
+}
+
+func TestALoopThatIsCalledAccepts(t *testing.T) {
+	r, _ := scripted(t, settings())
+	warm(t, r)
+	loops := loopsOf(r)
+	if len(loops) == 1 {
+		t.Skip("there is one loop for one core")
+	}
+	first := loops[0]
+	first.mu.Lock() // it comes no further than its next event
+	defer first.mu.Unlock()
+	for range 3 { // once each time
+		c := dial(t, r.address)
+		first.callNext()
+		sendText(t, c, "GET /healthz HTTP/1.1\r\nHost: example.com\r\n\r\n") // no target's connection is the first loop's
+		if res, _ := response(t, c); res.StatusCode != 200 {
+			t.Errorf("got %d", res.StatusCode)
+		}
+	}
+}
+
+// The answer waits in the socket for the end of the stream. Closing a socket that has
+// something to read would drop it.
+func TestTheLastAnswerComesWhateverTheClientSends(t *testing.T) {
+	r, sc := scripted(t, settings())
+	warm(t, r)
+	c := dial(t, r.address)
+	sendText(t, c, strings.Replace(request, "Host", "Connection: close\r\nHost", 1))
+	<-sc.arrived
+	sendText(t, c, request)
+	sc.answer <- plainAnswer
+	if res, body := response(t, c); res.StatusCode != 200 || !res.Close || body != "[]" {
+		t.Errorf("got %d %q", res.StatusCode, body)
+	}
+}
+
 func TestADoorThatWasShutOpensAgain(t *testing.T) {
 	r, _ := scripted(t, settings())
 	warm(t, r) // it is open

@@ -54,15 +54,20 @@ func (l *loop) read(c *client, bits uint32) {
 	}
 }
 
-// watch has the kernel tell of a client that is to be waited for.
-func (l *loop) watch(c *client) {
-	if c.watched {
-		return
+// watch has the kernel tell of a client that is to be waited for: this loop, or, where
+// nothing is under way, one that has fewer clients. It reports whether it is this one.
+func (l *loop) watch(c *client) bool {
+	switch {
+	case c.watched:
+		return true
+	case c.waits == nil && l.even(c):
+		return false
 	}
 	if c.watched = l.control(syscall.EPOLL_CTL_ADD, c.fd, c.slot) == nil; !c.watched && c.waits == nil {
 		c.vacate()
-		l.hand(c, accepted)
+		return l.hand(c, accepted)
 	}
+	return true
 }
 
 // request serves what was read. It reports whether the client waits for nothing
@@ -133,7 +138,7 @@ func (l *loop) sift(u *upstreamConn) {
 
 // send sends the request; what did not fit is pending.
 func (u *upstreamConn) send(p []byte) (int, error) {
-	n, err := writeFD(u.Conn.(bareConn).descriptor(), p)
+	n, err := writeFD(u.Conn.(bareConn).descriptor(), p, 0)
 	u.sent = n > 0
 	u.pending = p[n:]
 	return n, err
@@ -277,14 +282,16 @@ func (l *loop) done(c *client) bool {
 			return l.hand(c, given)
 		}
 		c.w = nil
+		if c.held {
+			_ = c.CloseWrite() // closing alone would drop it where the client has sent more
+		}
 		l.end(c)
 		return false
 	}
 	c.w = nil
 	c.due = c.since + l.e.settings.Load().KeepAlive
 	l.wakeBy(c.due)
-	l.watch(c)
-	return !c.away.Load()
+	return l.watch(c)
 }
 
 // end closes a connection that nothing is under way on.

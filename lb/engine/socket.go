@@ -139,9 +139,9 @@ func resetFD(fd uintptr) bool {
 }
 
 // writeFD writes what fits. Where nothing does, n is 0 without an error.
-func writeFD(fd uintptr, p []byte) (int, error) {
+func writeFD(fd uintptr, p []byte, flags uintptr) (int, error) {
 	for {
-		n, err := send(fd, p)
+		n, err := send(fd, p, flags)
 		switch err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:

@@ -29,9 +29,13 @@ func recv(fd uintptr, p []byte, flags uintptr) (int, error) {
 	return int(n), nil
 }
 
+// more is the flag of a send that another one, or the end of the stream, follows at
+// once: what it sends may leave with that.
+const more = syscall.MSG_MORE
+
 // send writes what fits.
-func send(fd uintptr, p []byte) (int, error) {
-	n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
+func send(fd uintptr, p []byte, flags uintptr) (int, error) {
+	n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags|syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
 	if e != 0 {
 		return 0, e
 	}

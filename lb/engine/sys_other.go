@@ -12,4 +12,6 @@ func recv(fd uintptr, p []byte, flags uintptr) (int, error) {
 	return n, err
 }
 
-func send(fd uintptr, p []byte) (int, error) { return syscall.Write(int(fd), p) }
+const more = 0
+
+func send(fd uintptr, p []byte, _ uintptr) (int, error) { return syscall.Write(int(fd), p) }

@@ -170,7 +170,7 @@ func (u *upstreamConn) flush(idle time.Duration) error {
 // need not try to read before it waits.
 func (u *upstreamConn) readable(fd uintptr) bool {
 	if len(u.pending) > 0 {
-		n, err := writeFD(fd, u.pending)
+		n, err := writeFD(fd, u.pending, 0)
 		u.sent = u.sent || n > 0
 		u.pending = u.pending[n:]
 		u.failed = err

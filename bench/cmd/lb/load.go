@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -81,7 +83,7 @@ func loadMain(arg string) error {
 	} else {
 		err = g.run(os.Stdout)
 	}
-	if err != nil && err != errFailed {
+	if err != nil && !errors.Is(err, errFailed) {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(g.result)
@@ -105,11 +107,14 @@ type client struct {
 	done    bool          // no further request is sent
 }
 
-// A generator is one thread around one epoll instance. At 64 connections it
-// spends a few microseconds per request, nearly all of it in the kernel.
+// A generator is one thread around one epoll instance, and the others that share
+// its load. At 64 connections it spends a few microseconds per request, nearly all
+// of it in the kernel.
 type generator struct {
 	workload workload
 	spec     loadSpec
+	others   []*generator // of the first one
+	step     int          // how many there are
 	// What is sent and expected, plain [0] and where the body is compared [1].
 	requests, answers [2][]byte
 
@@ -121,20 +126,38 @@ type generator struct {
 	buf     []byte
 	start   time.Time
 
-	stopping  bool // no further request
-	measuring bool
+	stopping  bool         // no further request
+	measuring *atomic.Bool // of all of them
+	over      *atomic.Bool // so that the others let end what is under way
 	latency   report.Histogram
 	result    loadResult
 }
 
+// newGenerator makes a generator with all of its threads.
 func newGenerator(w workload, spec loadSpec) (*generator, error) {
+	n, step := w.connections, max(1, w.threads)
+	if spec.Idle > 0 {
+		n, step = spec.Idle, 1
+	}
+	var measuring, over atomic.Bool
+	var all []*generator
+	for i := range step {
+		g, err := newThread(w, spec, (n+i)/step)
+		if err != nil {
+			return nil, err
+		}
+		g.sources, g.step, g.measuring, g.over = i, step, &measuring, &over
+		all = append(all, g)
+	}
+	all[0].others = all[1:]
+	return all[0], nil
+}
+
+// newThread makes one for n connections.
+func newThread(w workload, spec loadSpec, n int) (*generator, error) {
 	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
-	}
-	n := w.connections
-	if spec.Idle > 0 {
-		n = spec.Idle
 	}
 	g := &generator{workload: w, spec: spec, epoll: epoll, start: time.Now(), buf: make([]byte, 64<<10)}
 	for i, checked := range []bool{false, true} {
@@ -149,6 +172,9 @@ func newGenerator(w workload, spec loadSpec) (*generator, error) {
 }
 
 func (g *generator) stop() {
+	for _, o := range g.others {
+		o.stop()
+	}
 	for i := range g.clients {
 		g.hangUp(&g.clients[i])
 	}
@@ -159,9 +185,41 @@ func (g *generator) now() time.Duration { return time.Since(g.start) }
 
 // run opens the connections, warms up, measures, and lets what is under way end.
 func (g *generator) run(ready io.Writer) error {
-	if err := g.open(); err != nil {
-		return err
+	opened, ended := make(chan error, len(g.others)), make(chan error, len(g.others))
+	for _, o := range g.others {
+		go func() {
+			err := o.open()
+			if opened <- err; err == nil {
+				err = o.until(o.now()+o.spec.Warmup+o.spec.Duration+patience, o.over.Load)
+			}
+			if err == nil {
+				err = o.finish()
+			}
+			ended <- err
+		}()
 	}
+	err := g.open()
+	for range g.others {
+		err = errors.Join(err, <-opened)
+	}
+	if err == nil {
+		err = g.measure(ready)
+	}
+	g.over.Store(true)
+	for _, o := range g.others {
+		err = errors.Join(err, <-ended)
+		g.latency.Add(&o.latency)
+		g.result.Checked += o.result.Checked
+		g.result.Errors += o.result.Errors
+		g.result.FirstError = cmp.Or(g.result.FirstError, o.result.FirstError)
+	}
+	g.result.Requests = g.latency.Total()
+	g.result.P50, g.result.P99 = g.latency.Quantile(0.50), g.latency.Quantile(0.99)
+	return err
+}
+
+// measure warms up, measures, and lets what is under way end.
+func (g *generator) measure(ready io.Writer) error {
 	if err := g.until(g.now()+g.spec.Warmup, nil); err != nil {
 		return err
 	}
@@ -171,11 +229,11 @@ func (g *generator) run(ready io.Writer) error {
 		return err
 	}
 	began := g.now()
-	g.measuring = true
+	g.measuring.Store(true)
 	if err := g.until(began+g.spec.Duration, nil); err != nil {
 		return err
 	}
-	g.measuring = false
+	g.measuring.Store(false)
 	g.result.Elapsed = g.now() - began
 	after, err := g.clocks()
 	if err != nil {
@@ -183,8 +241,7 @@ func (g *generator) run(ready io.Writer) error {
 	}
 	g.result.Proxy, g.result.Backend = after[0]-before[0], after[1]-before[1]
 	g.result.Generator, g.result.Machine = after[2]-before[2], after[3]-before[3]
-	g.result.Requests = g.latency.Total()
-	g.result.P50, g.result.P99 = g.latency.Quantile(0.50), g.latency.Quantile(0.99)
+	g.over.Store(true)
 	return g.finish()
 }
 
@@ -276,7 +333,7 @@ func (g *generator) until(deadline time.Duration, done func() bool) error {
 
 // dial begins a connection and its first request.
 func (g *generator) dial(c *client) {
-	g.sources++
+	g.sources += g.step
 	began := g.now()
 	fd, err := connect(g.spec.Address, g.sources, g.workload.fresh)
 	c.fd, c.ending = fd, false
@@ -425,7 +482,7 @@ func (g *generator) answered(c *client) (ending bool) {
 		return false
 	}
 	now := g.now()
-	if g.measuring {
+	if g.measuring.Load() {
 		g.latency.Record(now - c.began)
 	}
 	g.result.Checked++

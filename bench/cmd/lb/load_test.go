@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -24,7 +25,7 @@ func generate(t *testing.T, w workload, h http.Handler) loadResult {
 	g := generatorFor(t, w, loadSpec{Duration: 20 * time.Millisecond}, server.Listener.Addr())
 	defer g.stop()
 	var ready bytes.Buffer
-	if err := g.run(&ready); err != nil && err != errFailed {
+	if err := g.run(&ready); err != nil && !errors.Is(err, errFailed) {
 		t.Fatal(err)
 	}
 	if g.result.Errors == 0 && ready.String() != "ready\n" {
@@ -153,7 +154,7 @@ func TestIdle(t *testing.T) {
 		defer g.stop()
 		// The pipe ends when the generator has said that all are open.
 		read, write := io.Pipe()
-		if err := g.idle(read, closeOnWrite{write}); err != nil && err != errFailed {
+		if err := g.idle(read, closeOnWrite{write}); err != nil && !errors.Is(err, errFailed) {
 			t.Fatal(err)
 		}
 		return g.result
