@@ -11,8 +11,14 @@ import (
 	"minicloud.internal/lb/http1"
 )
 
-// keptBody is how much of a request's body is kept to be sent again, in bytes.
-const keptBody = 64 << 10
+// keptBody is how much of a request's body is kept to be sent again, in bytes. What is
+// larger than smallBody takes a buffer of that size.
+const (
+	keptBody  = 64 << 10
+	smallBody = 4 << 10
+)
+
+var keeps = newBuffers(keptBody)
 
 // A body is a request's body that is read while it is sent. It outlives an
 // attempt; one goroutine at a time uses it.
@@ -25,7 +31,8 @@ type body struct {
 	total   int64 // data so far
 	ended   bool  // all of it was read
 	kept    []byte
-	whole   bool // kept is everything that was read
+	room    *buffer // where that is, once it is not small
+	whole   bool    // kept is everything that was read
 }
 
 func newBody(c *client) *body {
@@ -69,12 +76,31 @@ func (b *body) read(p []byte) (int, error) {
 		if b.limit > 0 && b.total > b.limit {
 			return 0, refusal(413, Refused, "The body is larger than this route takes.")
 		}
-		if b.whole = b.whole && len(b.kept)+data <= keptBody; b.whole {
-			b.kept = append(b.kept, p[:data]...)
-		}
+		b.keep(p[:data])
 		if data > 0 {
 			return data, nil
 		}
+	}
+}
+
+// keep keeps what was read, if it can keep all.
+func (b *body) keep(data []byte) {
+	if b.whole = b.whole && len(b.kept)+len(data) <= keptBody; !b.whole {
+		b.forget()
+		return
+	}
+	if b.room == nil && len(b.kept)+len(data) > smallBody {
+		b.room = keeps.get()
+		b.kept = append(b.room.b[:0], b.kept...)
+	}
+	b.kept = append(b.kept, data...)
+}
+
+// forget gives back what is kept.
+func (b *body) forget() {
+	if b.kept = nil; b.room != nil {
+		keeps.put(b.room)
+		b.room = nil
 	}
 }
 

@@ -76,6 +76,9 @@ func (c *client) end() step {
 	x := &c.w.x
 	c.account(x.at - x.start)
 	c.since = x.at
+	if x.body != nil {
+		x.body.forget()
+	}
 	x.s, x.recorder, x.route, x.target, x.body, x.pool, x.last = nil, nil, nil, nil, nil, nil, nil
 	if !x.keep {
 		return stop

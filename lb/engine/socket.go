@@ -24,6 +24,8 @@ type socket struct {
 	raw     syscall.RawConn // nil unless the connection is plain TCP
 	readBy  time.Duration   // the deadlines that are set, on the clock of [clock.now]; 0: none
 	writeBy time.Duration
+
+	reading, writing *transfer // once there was one
 }
 
 func newSocket(c net.Conn) socket {
@@ -32,6 +34,68 @@ func newSocket(c net.Conn) socket {
 		s.raw, _ = tcp.SyscallConn()
 	}
 	return s
+}
+
+// A transfer is what the callback of a read or a write, made past Go's scheduler, works
+// on.
+type transfer struct {
+	do  func(fd uintptr) bool // bound once
+	p   []byte
+	n   int
+	err error
+}
+
+// Read is as that of [net.Conn].
+func (s *socket) Read(p []byte) (int, error) {
+	if s.raw == nil {
+		return s.Conn.Read(p)
+	}
+	if s.reading == nil {
+		s.reading = &transfer{}
+		s.reading.do = s.reading.read
+	}
+	return s.reading.run(s.raw.Read, p)
+}
+
+// Write is as that of [net.Conn].
+func (s *socket) Write(p []byte) (int, error) {
+	if s.raw == nil {
+		return s.Conn.Write(p)
+	}
+	if s.writing == nil {
+		s.writing = &transfer{}
+		s.writing.do = s.writing.write
+	}
+	return s.writing.run(s.raw.Write, p)
+}
+
+func (t *transfer) run(way func(func(fd uintptr) bool) error, p []byte) (int, error) {
+	t.p, t.n, t.err = p, 0, nil
+	err := way(t.do)
+	t.p = nil
+	if err != nil { // it ended the wait
+		return t.n, err
+	}
+	return t.n, t.err
+}
+
+func (t *transfer) read(fd uintptr) bool {
+	t.n, t.err = readFD(fd, t.p)
+	return t.err != syscall.EAGAIN
+}
+
+func (t *transfer) write(fd uintptr) bool {
+	for t.n < len(t.p) {
+		n, err := writeFD(fd, t.p[t.n:], 0)
+		if t.err = err; err != nil {
+			return true
+		}
+		if n == 0 {
+			return false
+		}
+		t.n += n
+	}
+	return true
 }
 
 // epoch is where the engine's clock starts. Durations since then are monotonic
