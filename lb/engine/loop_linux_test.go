@@ -320,6 +320,12 @@ func TestARequestThatIsRepeatedIsTheSame(t *testing.T) {
 	for range 16 { // at every loop some
 		others = append(others, warm(t, r))
 	}
+	// A connection that has been used, and by the same loop: only on such a request is
+	// given to its target again.
+	for range quickEnough + 1 {
+		roundTrip(t, conn, []byte(warmRequest), make([]byte, 4096), "[]")
+		kittest.Eventually(t, "it is kept", func() bool { return r.set.Targets()[0].InFlight() == 0 })
+	}
 	sendText(t, conn, "PUT /a?b=c HTTP/1.1\r\nHost: example.com\r\nX-Request-Id: "+id+"\r\nX-More: a\r\nContent-Length: 5\r\n\r\nhello")
 	first := <-sc.arrived
 	for _, other := range others {
