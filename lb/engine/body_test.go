@@ -55,10 +55,15 @@ func TestABodyIsSentAgain(t *testing.T) {
 			"in chunks":     func(r io.Reader) io.Reader { return io.MultiReader(r) },
 		} {
 			t.Run(fmt.Sprint(size, " bytes ", name), func(t *testing.T) {
-				idle := r.set.Targets()[0].Idle
-				idle.CloseAll()
+				target := r.set.Targets()[0]
+				unused := func() bool { return target.InFlight() == 0 }
+				kittest.Eventually(t, "the last request is over", unused)
+				target.Idle.CloseAll()
 				ask(t, "GET", nil)
-				kittest.Eventually(t, "a connection is kept", func() bool { return idle.Len() == 1 })
+				kittest.Eventually(t, "its connection is kept", unused)
+				if n := target.Idle.Len(); n != 1 {
+					t.Fatalf("%d connections are kept", n)
+				}
 				body := bytes.Repeat([]byte{byte(size), byte(size >> 8), 7}, size/3+1)[:size]
 				status, got := ask(t, "PUT", framed(bytes.NewReader(body)))
 				switch want := fmt.Sprintf("%x", sha256.Sum256(body)); {
