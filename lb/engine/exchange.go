@@ -457,6 +457,7 @@ func isProtocol(err error) bool {
 func (c *client) cut(err error) {
 	x := &c.w.x
 	x.status, x.keep = meter.Aborted, false
+	c.held = false // no orderly end
 	switch {
 	case isClient(err):
 		x.reason = ClientAborted
