@@ -17,7 +17,8 @@ type upstream struct {
 	number int // from 1
 	ln     *net.TCPListener
 	addr   string
-	status string // that a probe gets
+	status string        // that a probe gets
+	closed chan struct{} // when it accepts no more
 }
 
 func newUpstream(x *exchange, number int, status string) (*upstream, error) {
@@ -25,12 +26,13 @@ func newUpstream(x *exchange, number int, status string) (*upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{x: x, number: number, ln: ln.(*net.TCPListener), addr: ln.Addr().String(), status: status}
+	u := &upstream{x: x, number: number, ln: ln.(*net.TCPListener), addr: ln.Addr().String(), status: status, closed: make(chan struct{})}
 	x.owned.Go(u.accept)
 	return u, nil
 }
 
 func (u *upstream) accept() {
+	defer close(u.closed)
 	for {
 		tcp, err := u.ln.AcceptTCP()
 		if err != nil {
@@ -67,6 +69,7 @@ func (u *upstream) refuse() { _ = u.ln.Close() }
 // accepts, and the queue is full.
 func (u *upstream) stall() {
 	_ = u.ln.SetDeadline(time.Now()) // ends accept; the socket goes on listening
+	<-u.closed                       // or it would take one more out of the queue
 	raw, err := u.ln.SyscallConn()
 	if err == nil {
 		err = raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) })
@@ -75,19 +78,26 @@ func (u *upstream) stall() {
 		u.x.differs("the upstream cannot stall: %v", err)
 	}
 	// What finds a place in the queue keeps it, since nobody accepts. Several at
-	// once: a single one may fail for want of a processor, and leave a place.
-	var full atomic.Bool
-	var callers sync.WaitGroup
-	for range 8 {
-		callers.Go(func() {
-			if c, err := net.DialTimeout("tcp", u.addr, 250*time.Millisecond); err != nil {
-				full.Store(true)
-			} else {
-				u.x.own(c)
-			}
-		})
+	// once, and again if none got in: all may fail for want of a processor, and leave
+	// a place.
+	var in, out atomic.Int64
+	for range 3 {
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				if c, err := net.DialTimeout("tcp", u.addr, 250*time.Millisecond); err != nil {
+					out.Add(1)
+				} else {
+					in.Add(1)
+					u.x.own(c)
+				}
+			})
+		}
+		if callers.Wait(); in.Load() > 0 && out.Load() > 0 {
+			return
+		}
 	}
-	if callers.Wait(); !full.Load() {
+	if out.Load() == 0 {
 		u.x.differs("the upstream's queue does not fill")
 	}
 }
